@@ -1,0 +1,87 @@
+/** From a configured pipeline to its living parts. */
+import type { PipelineConfig } from '../config/pipeline.ts'
+import type { Context, Log, Meter, Sink, Source } from '../core/component.ts'
+import type { DecodeLimits } from '../decoders/decoding.ts'
+import { createFormats } from '../formats/compile.ts'
+import type { Formats } from '../formats/format.ts'
+import type { Ledger } from '../ledger/ledger.ts'
+import { openLedger } from '../ledger/sqlite.ts'
+import { registry } from '../registry.ts'
+import { labelled } from '../telemetry/meter.ts'
+
+export interface Assembled extends AsyncDisposable {
+  readonly config: PipelineConfig
+  readonly context: Context
+  readonly formats: Formats
+  readonly limits: DecodeLimits
+  readonly ledger: Ledger
+  readonly source: Source
+  readonly sink: Sink
+}
+
+/** `exclusive`: to run it or to move its place. `shared`: to look at it while it may be running. `readonly`: writes nothing at all. */
+export type LedgerMode = 'exclusive' | 'shared' | 'readonly'
+
+export function formatsOf(config: PipelineConfig): Formats {
+  return createFormats(config.formats, { defaultFormat: config.default_format })
+}
+
+export function limitsOf(config: PipelineConfig): DecodeLimits {
+  const { line_limit, line_policy, ratio_limit, size_limit } = config.decode
+  return {
+    ratio: ratio_limit,
+    // Small objects may well be all zeros; only a large one can hurt.
+    ratioFreeBytes: 64 * 2 ** 20,
+    totalBytes: size_limit,
+    lineBytes: line_limit,
+    linePolicy: line_policy,
+  }
+}
+
+export function ledgerOf(config: PipelineConfig, mode: LedgerMode, log: Log): Ledger {
+  const { source, state } = config
+  return openLedger({
+    statePath: state.file_path,
+    mode,
+    log,
+    nowMs: Date.now,
+    startAt: source.start_at,
+    retentionMs: state.retention,
+    delayWindowMs: source.delay_window,
+  })
+}
+
+/** Opens everything of one pipeline. Throws a StreamError if a part refuses; what was opened is closed again. */
+export async function assemble(
+  config: PipelineConfig,
+  o: {
+    readonly mode: LedgerMode
+    readonly log: Log
+    readonly meter: Meter
+    readonly wrap?: (ledger: Ledger) => Ledger
+  },
+): Promise<Assembled> {
+  const { name } = config
+  const context: Context = { pipeline: name, log: o.log, meter: labelled(o.meter, { pipeline: name }), nowMs: Date.now }
+  const formats = formatsOf(config)
+  await using stack = new AsyncDisposableStack()
+  const sinkDefinition = registry.sinks.find(({ type }) => type === config.sink.type)
+  const sourceDefinition = registry.sources.find(({ type }) => type === config.source.type)
+  if (!sinkDefinition || !sourceDefinition) throw new Error(`no component of type ${config.sink.type}`)
+  const sink = stack.use(sinkDefinition.create(config.sink, context))
+  const opened = stack.use(ledgerOf(config, o.mode, o.log))
+  const ledger = o.wrap ? o.wrap(opened) : opened
+  const timeFromKey = (key: string) => formats.timeFromKey(key)
+  const source = stack.use(sourceDefinition.create(config.source, { ...context, ledger, timeFromKey }))
+  const kept = stack.move()
+  return {
+    config,
+    context,
+    formats,
+    limits: limitsOf(config),
+    ledger,
+    source,
+    sink,
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  }
+}

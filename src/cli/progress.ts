@@ -1,0 +1,58 @@
+/** The progress bar of `run --once` in a terminal: one line on standard error, redrawn a few times a second. */
+import type { Source } from '../core/component.ts'
+import type { Pipeline } from '../core/pipeline.ts'
+import { count, fileSize } from './figures.ts'
+
+const barWidth = 24
+const redrawMs = 200
+
+export class Progress {
+  readonly #write: (text: string) => void
+  readonly #followed: Array<{ readonly pipeline: Pipeline; readonly source: Source }> = []
+  readonly #startMs = Date.now()
+  readonly #timer: NodeJS.Timeout
+  #drawn = false
+
+  constructor(write: (text: string) => void) {
+    this.#write = write
+    this.#timer = setInterval(() => this.#draw(), redrawMs)
+    this.#timer.unref()
+  }
+
+  follow(pipeline: Pipeline, source: Source): void {
+    this.#followed.push({ pipeline, source })
+  }
+
+  /** Takes the bar away, so that something else can be written. */
+  clear(): void {
+    if (this.#drawn) this.#write('\r\u001b[2K')
+    this.#drawn = false
+  }
+
+  end(): void {
+    clearInterval(this.#timer)
+    this.clear()
+  }
+
+  #draw(): void {
+    let found = 0
+    let settled = 0
+    let bytes = 0
+    let records = 0
+    let complete = true
+    for (const { pipeline, source } of this.#followed) {
+      const { objects, delivered, bytes: read } = pipeline.totals
+      found += source.progress.found
+      complete &&= source.progress.complete
+      settled += Object.values(objects).reduce((sum, n) => sum + n, 0)
+      bytes += read
+      records += delivered
+    }
+    const filled = found === 0 ? 0 : Math.round((barWidth * settled) / found)
+    const bar = `${'█'.repeat(filled)}${'░'.repeat(barWidth - filled)}`
+    const rate = fileSize((bytes / Math.max(Date.now() - this.#startMs, 1)) * 1000)
+    const objects = `${count(settled)}/${count(found)}${complete ? '' : '+'} objects`
+    this.#write(`\r\u001b[2K${bar} ${objects}  ${count(records)} records  ${fileSize(bytes)}  ${rate}/s`)
+    this.#drawn = true
+  }
+}

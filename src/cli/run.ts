@@ -1,0 +1,135 @@
+/** `run`: until stopped, once, or dry. */
+import type { PipelineConfig } from '../config/pipeline.ts'
+import type { Totals } from '../core/account.ts'
+import type { Log } from '../core/component.ts'
+import { explainError, StreamError } from '../core/errors.ts'
+import { Pipeline } from '../core/pipeline.ts'
+import { MemoryMeter } from '../telemetry/meter.ts'
+import { type Assembled, assemble } from './assemble.ts'
+import { openConfig } from './config-file.ts'
+import { dryRun } from './dry-run.ts'
+import { fileSize } from './figures.ts'
+import type { ExitCode, Io } from './program.ts'
+import { Progress } from './progress.ts'
+import { createRunLog } from './run-log.ts'
+
+export interface RunFlags {
+  readonly config: string
+  readonly pipeline?: string
+  readonly once: boolean
+  readonly dryRun: boolean
+}
+
+export async function run(flags: RunFlags, io: Io): Promise<ExitCode> {
+  const loaded = openConfig(flags, io)
+  if (!loaded) return 2
+  if (flags.dryRun) return dryRun(loaded, io)
+  const progress = flags.once && io.terminal ? new Progress(io.stderr) : undefined
+  const log = createRunLog(loaded, io, progress)
+  for (const { message } of loaded.warnings) log.warn({}, message)
+  try {
+    await using stack = new AsyncDisposableStack()
+    const assembled: Assembled[] = []
+    const meter = new MemoryMeter()
+    for (const config of loaded.pipelines) {
+      const named = loaded.pipelines.length === 1 ? log : log.child({ pipeline: config.name })
+      assembled.push(stack.use(await assemble(config, { mode: 'exclusive', log: named, meter })))
+    }
+    return await runAll(assembled, flags, io, progress)
+  } catch (error) {
+    if (!(error instanceof StreamError)) throw error
+    log.error({ code: error.code }, explainError(error))
+    return error.code === 'config.invalid' ? 2 : 1
+  } finally {
+    progress?.end()
+  }
+}
+
+async function runAll(
+  assembled: readonly Assembled[],
+  flags: RunFlags,
+  io: Io,
+  progress: Progress | undefined,
+): Promise<ExitCode> {
+  // A pipeline that breaks stops the others in good order.
+  const broken = new AbortController()
+  const soft = AbortSignal.any([io.soft, broken.signal])
+  const runs = assembled.map((parts) => {
+    const pipeline = new Pipeline({
+      ...parts,
+      log: parts.context.log,
+      meter: parts.context.meter,
+      nowMs: Date.now,
+      saveIntervalMs: parts.config.state.save_interval,
+    })
+    progress?.follow(pipeline, parts.source)
+    return runOne(parts, pipeline, flags, { soft, hard: io.hard }).catch((error: unknown): ExitCode => {
+      if (!soft.aborted) broken.abort(error)
+      const stack = error instanceof StreamError ? undefined : error instanceof Error ? error.stack : undefined
+      parts.context.log.error({ ...(stack === undefined ? {} : { stack }) }, explainError(error))
+      return 1
+    })
+  })
+  const codes = await Promise.all(runs)
+  if (io.hard.aborted) return 1
+  return codes.find((code) => code !== 0) ?? 0
+}
+
+async function runOne(
+  parts: Assembled,
+  pipeline: Pipeline,
+  flags: RunFlags,
+  o: { readonly soft: AbortSignal; readonly hard: AbortSignal },
+): Promise<ExitCode> {
+  const { config, source, sink, context } = parts
+  const { log } = context
+  log.info(
+    { source: describe(config.source), sink: describe(config.sink), once: flags.once },
+    `pipeline ${config.name} starts`,
+  )
+  await checkAtStart(source.check({ signal: o.soft }), log, o.soft)
+  await checkAtStart(sink.check({ signal: o.soft }), log, o.soft)
+  if (o.soft.aborted) return 0
+  // After the first signal there is a deadline for what is under way; what is not done then is done after the next start.
+  const deadline = new AbortController()
+  const hard = AbortSignal.any([o.hard, deadline.signal])
+  let timer: NodeJS.Timeout | undefined
+  o.soft.addEventListener('abort', () => {
+    const ms = config.shutdown_timeout
+    log.info({ deadlineMs: ms }, 'stopping: no new objects, delivering what is under way (again to stop at once)')
+    timer = setTimeout(() => deadline.abort(new Error(`not everything was delivered within ${ms / 1000} s`)), ms)
+  })
+  const startMs = Date.now()
+  const totals = await pipeline.run({ once: flags.once, soft: o.soft, hard })
+  clearTimeout(timer)
+  if (deadline.signal.aborted) {
+    log.warn({}, 'stopped before everything under way was delivered; the next start goes on from the saved positions')
+  }
+  const { objects } = totals
+  log.info(summary(totals, Date.now() - startMs), o.soft.aborted ? 'stopped' : 'finished')
+  return flags.once && objects.failed > 0 ? 1 : 0
+}
+
+/** A check that fails for good ends the start; one that may pass later does not: the retries will tell. */
+async function checkAtStart(check: Promise<void>, log: Log, soft: AbortSignal): Promise<void> {
+  try {
+    await check
+  } catch (error) {
+    if (soft.aborted) return
+    if (!(error instanceof StreamError) || error.kind === 'config') throw error
+    log.warn({ error: explainError(error) }, 'not reachable at start; trying on')
+  }
+}
+
+function summary(totals: Totals, ms: number): object {
+  const { objects, read, delivered, filtered, quarantined, bytes } = totals
+  const counts = Object.fromEntries(Object.entries(objects).filter(([outcome, n]) => n > 0 || outcome === 'done'))
+  const rate = `${fileSize((bytes / Math.max(ms, 1)) * 1000)}/s`
+  return { objects: counts, records: { read, delivered, filtered, quarantined }, bytes, seconds: ms / 1000, rate }
+}
+
+function describe(component: PipelineConfig['source'] | PipelineConfig['sink']): string {
+  if ('bucket' in component) return `${component.type} s3://${String(component.bucket)}/${String(component.prefix)}`
+  const endpoints = 'endpoints' in component && Array.isArray(component.endpoints) ? component.endpoints.join(', ') : ''
+  return `${component.type} ${endpoints}`
+}

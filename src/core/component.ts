@@ -1,0 +1,172 @@
+import type * as z from 'zod'
+import type { Ledger } from '../ledger/ledger.ts'
+import type { Block } from './block.ts'
+import type { Counts } from './delivery.ts'
+import type { StreamError } from './errors.ts'
+
+export type Signal = { readonly signal: AbortSignal }
+
+/** What the log of a component needs; pino satisfies it. */
+export interface Log {
+  debug(facts: object, message: string): void
+  info(facts: object, message: string): void
+  warn(facts: object, message: string): void
+  error(facts: object, message: string): void
+}
+
+/** Metrics are data: name -> spec. Labels are bound once, so the hot path is `add(n)`. */
+export type MetricSpec = {
+  readonly kind: 'counter' | 'gauge' | 'histogram'
+  readonly unit: string
+  readonly help: string
+}
+export type Instrument<K> = K extends 'counter'
+  ? { add(n: number): void }
+  : K extends 'gauge'
+    ? { set(n: number): void }
+    : { record(n: number): void }
+export type Bound<T extends Record<string, MetricSpec>> = { readonly [N in keyof T]: Instrument<T[N]['kind']> }
+export interface Meter {
+  bind<const T extends Record<string, MetricSpec>>(table: T, labels: Readonly<Record<string, string>>): Bound<T>
+}
+
+/** What every component gets from the program. */
+export interface Context {
+  /** Name of the pipeline the component belongs to. */
+  readonly pipeline: string
+  readonly log: Log
+  readonly meter: Meter
+  readonly nowMs: () => number
+}
+
+/** What a source gets besides: it asks the ledger which objects are new, and the formats what a key says. */
+export interface SourceContext extends Context {
+  readonly ledger: Ledger
+  /** Time that a key says, in ms since the epoch; undefined if no format knows the key. */
+  readonly timeFromKey: (key: string) => number | undefined
+}
+
+/**
+ * `check` proves configuration and access and changes nothing; it throws a StreamError that says what to do.
+ * Disposing is idempotent and safe at any time; it ends what is still open.
+ */
+export interface Component extends AsyncDisposable {
+  check(o: Signal): Promise<void>
+}
+
+/** A run of records `from <= i < to` of a block, on its way to the sink. */
+export interface Part {
+  readonly block: Block
+  readonly from: number
+  readonly to: number
+  readonly object: ObjectRef
+}
+
+/** Where records came from; stable across redelivery, so a record's id is `${id}#${record number}`. */
+export interface ObjectRef {
+  /** bucket/key@etag or the like. */
+  readonly id: string
+  readonly bucket: string
+  readonly key: string
+}
+
+/** Records of one content type, from one or several objects. Within an object they stand in order. */
+export interface Batch {
+  readonly parts: readonly Part[]
+  readonly contentType: string
+  /** Records in all parts. */
+  readonly count: number
+  /** Bytes in all parts, the LF of each record included. */
+  readonly bytes: number
+}
+
+/** Index of a record in the batch (counted over all parts in order) -> why it was refused for good. */
+export type Refused = ReadonlyMap<number, StreamError>
+
+/**
+ * Resolved means: accepted there, except the records listed. Thrown means nothing of the batch is known to be
+ * accepted: kind `transient` is tried again by the caller (with `retryAfterMs` if given), `too_large` makes the
+ * caller split the batch, `permanent` puts the whole batch in quarantine. Called concurrently, up to `maxInFlight`.
+ * Aborting the signal ends the write soon, with a throw.
+ */
+export interface Sink extends Component {
+  /** How many writes may be under way at once. */
+  readonly maxInFlight: number
+  /** How large its batches may be. */
+  readonly limits: BatchLimits
+  /** How long the engine waits before it writes a batch again. */
+  readonly retry: RetryWaits
+  write(batch: Batch, o: Signal): Promise<Refused | undefined>
+}
+
+/** The limits a sink sets for its batches. */
+export interface BatchLimits {
+  readonly records: number
+  /** Never exceeded, but for one record that is larger by itself. */
+  readonly bytes: number
+  /** How long the first record of a batch may wait for company, in ms. */
+  readonly lingerMs: number
+}
+
+/** Exponential backoff with full jitter: the wait before attempt n is random in 0..min(max, min * 2^n), in ms. */
+export interface RetryWaits {
+  readonly minMs: number
+  readonly maxMs: number
+}
+
+/**
+ * Where objects come from. One instance serves one pipeline; `open` is called concurrently, once per worker.
+ */
+export interface Source<O extends ListedObject = ListedObject> extends Component {
+  /** How many objects may be read at once. */
+  readonly workers: number
+  /** Objects given out so far, and whether everything there was has been listed once; for progress shown to people. */
+  readonly progress: { readonly found: number; readonly complete: boolean }
+  /**
+   * The objects to read, in the order in which they should be read; ends when `soft` is aborted or, with `once`, when
+   * everything was listed. Asked for the next one only when there is room.
+   */
+  objects(o: { readonly soft: AbortSignal; readonly hard: AbortSignal; readonly once: boolean }): AsyncIterable<O>
+  /** One object by its key, for `explain`. Throws a StreamError if there is none. */
+  find(key: string, o: Signal): Promise<O>
+  /** Bytes as they are stored, from `offset` on. A connection cut in the middle is resumed inside. */
+  open(object: O, offset: number, o: Signal): AsyncIterable<Buffer>
+  /** The ledger has written down what became of the object; called once for each one given out, unless the process stops first. */
+  finished(object: O, outcome: Outcome, counts: Counts): void
+}
+
+/**
+ * What became of one attempt at an object. `done`, `quarantined` (the rest of it cannot be read), `vanished` and
+ * `replaced` are final; `failed` is tried again by a later scan; `stopped` goes on from its position at the next start.
+ */
+export type Outcome = 'done' | 'quarantined' | 'vanished' | 'replaced' | 'failed' | 'stopped'
+
+/** What listing knows of an object. */
+export interface ListedObject extends ObjectRef {
+  /** Bytes as stored, undefined if the server does not tell. */
+  readonly size: number | undefined
+  /** Time of the object by its name, else LastModified, in ms since the epoch. */
+  readonly timeMs: number
+  readonly lastModifiedMs: number
+}
+
+/** All components the program knows, in the order of the reference pages. */
+export interface Registry {
+  readonly sources: ReadonlyArray<Definition<z.ZodObject, Source, SourceContext>>
+  readonly sinks: ReadonlyArray<Definition<z.ZodObject, Sink>>
+}
+
+/**
+ * Everything known about a component in one value: validation, types, JSON Schema, reference page, `explain` and
+ * examples all come from here. `config` is a strict object whose first key is the `type` literal.
+ */
+export interface Definition<S extends z.ZodObject, I extends Component, C extends Context = Context> {
+  readonly type: string
+  /** One sentence for lists and help. */
+  readonly summary: string
+  /** Markdown for the reference page: semantics, guarantee, limits, permissions. */
+  readonly notes: string
+  readonly config: S
+  readonly examples: ReadonlyArray<{ readonly title: string; readonly config: z.input<S> }>
+  create(config: z.output<S>, context: C): I
+}

@@ -1,0 +1,180 @@
+/**
+ * The delivery of one object: which of its records are on their way, and how far everything is settled.
+ *
+ *   decoder ──hold──▶ [ part ][ part ][ part ] ──release (any order)──▶ the mark moves over the settled front
+ *
+ * 1. Parts are held in record order and released in any order, each exactly once.
+ * 2. `position` is behind the first part that is not released: going on from it skips nothing and repeats only what
+ *    was under way.
+ * 3. read = delivered + filtered + quarantined as soon as nothing is held.
+ */
+import { type Block, recordStart } from './block.ts'
+import type { ListedObject, Part } from './component.ts'
+import { StreamError } from './errors.ts'
+
+/** Everything before this is settled. `records` is exact; record `offsetRecords` starts at `offset` of the decoded stream. */
+export interface Position {
+  readonly records: number
+  readonly offset: number
+  readonly offsetRecords: number
+}
+
+/** Records of one object, by what became of them. read = delivered + filtered + quarantined once it is settled. */
+export interface Counts {
+  readonly read: number
+  readonly delivered: number
+  readonly filtered: number
+  readonly quarantined: number
+  /** Uncompressed bytes read. */
+  readonly bytes: number
+}
+
+export const startOfObject: Position = { records: 0, offset: 0, offsetRecords: 0 }
+export const nothingCounted: Counts = { read: 0, delivered: 0, filtered: 0, quarantined: 0, bytes: 0 }
+
+/** A part whose fate is tracked. */
+export class HeldPart implements Part {
+  readonly block: Block
+  readonly from: number
+  readonly to: number
+  readonly object: ListedObject
+  readonly delivery: Delivery
+  readonly bytes: number
+  released = false
+
+  /** Itself: views of a part name the part they belong to in the same way. */
+  get held(): HeldPart {
+    return this
+  }
+
+  constructor(delivery: Delivery, block: Block, from: number, to: number) {
+    this.delivery = delivery
+    this.object = delivery.object
+    this.block = block
+    this.from = from
+    this.to = to
+    this.bytes = (block.ends[to - 1] as number) - recordStart(block, from)
+  }
+}
+
+export class Delivery {
+  readonly object: ListedObject
+  readonly #moved: (delivery: Delivery) => void
+  readonly #freed: (bytes: number) => void
+  #held: HeldPart[] = []
+  /** Index in #held of the first part that is not released. */
+  #front = 0
+  #next: number
+  #position: Position
+  #counts: Counts
+  #sealed = false
+  #resolve: () => void = () => undefined
+  /** Resolves when the object is sealed and nothing is held any more, or when it was abandoned. */
+  readonly settled: Promise<void>
+
+  /** `moved` is called after the position moved, `freed` with the bytes of each released part. */
+  constructor(
+    object: ListedObject,
+    from: { readonly position: Position; readonly counts: Counts },
+    o: { readonly moved: (delivery: Delivery) => void; readonly freed: (bytes: number) => void },
+  ) {
+    this.object = object
+    this.#position = from.position
+    // What was read but not settled in an earlier run is read again, so it counts again.
+    const { delivered, filtered, quarantined } = from.counts
+    this.#counts = { ...from.counts, read: delivered + filtered + quarantined }
+    this.#next = from.position.records
+    this.#moved = o.moved
+    this.#freed = o.freed
+    this.settled = new Promise((resolve) => {
+      this.#resolve = resolve
+    })
+  }
+
+  get position(): Position {
+    return this.#position
+  }
+
+  /** Number of the next record to hold: where a new attempt to read the object goes on. */
+  get nextRecord(): number {
+    return this.#next
+  }
+
+  get counts(): Counts {
+    return this.#counts
+  }
+
+  /** Records `from <= i < to` of the block are on their way. In record order. */
+  hold(block: Block, from: number, to: number): HeldPart {
+    if (this.#sealed || block.first + from !== this.#next || to <= from) {
+      throw new StreamError(
+        'core.unbalanced',
+        `${this.object.id}: record ${block.first + from} held, ${this.#next} expected`,
+      )
+    }
+    const part = new HeldPart(this, block, from, to)
+    this.#held.push(part)
+    this.#next = block.first + to
+    this.#counts = { ...this.#counts, read: this.#counts.read + (to - from), bytes: this.#counts.bytes + part.bytes }
+    return part
+  }
+
+  /** The part is settled; `quarantined` of its records were refused and kept, the rest was delivered. */
+  release(part: HeldPart, quarantined = 0): void {
+    if (part.released || part.delivery !== this) {
+      throw new StreamError('core.unbalanced', `${this.object.id}: a part was released twice`)
+    }
+    part.released = true
+    const delivered = part.to - part.from - quarantined
+    this.#counts = {
+      ...this.#counts,
+      delivered: this.#counts.delivered + delivered,
+      quarantined: this.#counts.quarantined + quarantined,
+    }
+    this.#freed(part.bytes)
+    this.#advance()
+  }
+
+  #advance(): void {
+    const before = this.#front
+    let { records, offset, offsetRecords } = this.#position
+    for (let part = this.#held[this.#front]; part?.released; part = this.#held[this.#front]) {
+      records = part.block.first + part.to
+      if (part.to === part.block.ends.length && part.block.resumeAt >= 0) {
+        offset = part.block.resumeAt
+        offsetRecords = records
+      }
+      this.#front += 1
+    }
+    if (this.#front === before) return
+    if (this.#front === this.#held.length || this.#front > 256) {
+      this.#held = this.#held.slice(this.#front)
+      this.#front = 0
+    }
+    this.#position = { records, offset, offsetRecords }
+    this.#moved(this)
+    this.#finish()
+  }
+
+  /** No more records will be held. */
+  seal(): void {
+    this.#sealed = true
+    this.#finish()
+  }
+
+  /** A hard stop: nobody waits for this any more, the ledger keeps what it knows. */
+  abandon(): void {
+    this.#resolve()
+  }
+
+  #finish(): void {
+    if (!this.#sealed || this.#held.length > 0) return
+    const { read, delivered, filtered, quarantined } = this.#counts
+    if (read !== delivered + filtered + quarantined) {
+      throw new StreamError('core.unbalanced', `${this.object.id}: counts do not balance`, {
+        data: { ...this.#counts },
+      })
+    }
+    this.#resolve()
+  }
+}

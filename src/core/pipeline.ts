@@ -1,0 +1,321 @@
+/**
+ * One pipeline: objects of a source become records, records become batches, batches go to the sink, and the ledger
+ * writes down an object only when every record of it is settled.
+ *
+ *   source.objects ─▶ worker: open ▶ decode ─Blocks─▶ budget ─▶ batcher ─Batches─▶ deliverer ─▶ sink
+ *                        │                                                             │
+ *   source.finished ◀─ ledger.settle ◀───────────── delivery (counts, position) ◀── release
+ *
+ * 1. An object is settled in the ledger only after its reading ended and every record it gave was delivered, filtered,
+ *    or put in quarantine. Quarantined records are kept before they count.
+ * 2. A saved position is behind the first record that is not settled. Going on from it skips nothing.
+ * 3. Each record is held once before it is sent and released once after; each object is sealed once. Counts, not closures.
+ * 4. What cannot be read to its end is delivered as far as it goes; then it is failed (tried again) or quarantined.
+ * 5. Memory is bounded by the byte budget plus one decoded chunk per worker. A worker waits for room, so a slow sink slows
+ *    the source; nothing is dropped.
+ * 6. `soft` stops intake: workers stop at their next block, what is under way is drained. `hard` aborts: what is not
+ *    settled stays where the ledger has it, and is never written down as done.
+ *
+ * Not promised: order between objects, or between batches when the sink takes several at once.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { decode } from '../decoders/decode.ts'
+import type { DecodeLimits, Decoding } from '../decoders/decoding.ts'
+import type { Formats } from '../formats/format.ts'
+import type { Ledger, ObjectEntry, QuarantineEntry } from '../ledger/ledger.ts'
+import { Account, type ObjectReport, type Totals } from './account.ts'
+import { backoffMs } from './backoff.ts'
+import { Batcher } from './batcher.ts'
+import { recordStart } from './block.ts'
+import { ByteBudget } from './byte-budget.ts'
+import type { ListedObject, Log, Meter, Outcome, Sink, Source } from './component.ts'
+import { Deliverer, type RefusedRecords } from './deliverer.ts'
+import { Delivery, nothingCounted } from './delivery.ts'
+import { explainError, StreamError } from './errors.ts'
+import { Slots } from './slots.ts'
+
+export interface PipelineOptions {
+  readonly source: Source
+  readonly sink: Sink
+  readonly ledger: Ledger
+  readonly formats: Formats
+  readonly limits: DecodeLimits
+  readonly log: Log
+  readonly meter: Meter
+  readonly nowMs: () => number
+  readonly saveIntervalMs: number
+  /** Called after each attempt at an object was written down. */
+  readonly observe?: (report: ObjectReport) => void
+}
+
+/** Decoded bytes between decoder and answer. Large enough for many requests under way, small beside the process itself. */
+const budgetBytes = 48 * 2 ** 20
+/** Inflating at once. More gains nothing once the cores are busy and costs a chunk of memory each. */
+const decodeSlots = 4
+/** Objects read to their end may wait for the answers to their last batch; this many at most. */
+const openObjects = 10_000
+const readWaits = { minMs: 200, maxMs: 15_000 }
+/** Attempts to read on after transient errors, without progress, before the object is left for a later scan. */
+const readAttempts = 10
+const requeueIntervalMs = 2000
+
+type ReadResult = { readonly outcome: Outcome; readonly reason?: string }
+
+export class Pipeline {
+  readonly #o: PipelineOptions
+  readonly #account: Account
+  readonly #budget = new ByteBudget(budgetBytes)
+  readonly #slots = new Slots(decodeSlots)
+  readonly #resending = new Set<number>()
+  /** Deliveries to give up at a hard stop. */
+  readonly #deliveries = new Set<Delivery>()
+  /** Objects being read right now. */
+  #reading = 0
+  #savedMs = 0
+
+  constructor(o: PipelineOptions) {
+    this.#o = o
+    this.#account = new Account(o.log, o.meter)
+  }
+
+  /** Live totals of this run. */
+  get totals(): Totals {
+    return this.#account.totals
+  }
+
+  /**
+   * Runs until the source ends or `soft` is aborted, and everything under way is settled, or until `hard` is aborted.
+   * Throws when an invariant of ours is broken, or what the source throws when it cannot list at all.
+   */
+  async run(o: { readonly once: boolean; readonly soft: AbortSignal; readonly hard: AbortSignal }): Promise<Totals> {
+    const { source, sink, ledger, log } = this.#o
+    // A bug anywhere must stop the whole pipeline, not one object.
+    const broken = new AbortController()
+    const hard = AbortSignal.any([o.hard, broken.signal])
+    const soft = AbortSignal.any([o.soft, hard])
+    const deliverer = new Deliverer({
+      sink,
+      log,
+      hard,
+      keep: (records) => this.#keep(records),
+      retried: () => this.#account.retried(),
+      broke: (error) => broken.abort(error),
+    })
+    const batcher = new Batcher(sink.limits, (batch) => deliverer.deliver(batch))
+    const workers = new Slots(source.workers)
+    hard.addEventListener('abort', () => {
+      for (const delivery of this.#deliveries) delivery.abandon()
+    })
+    const open = new Slots(openObjects)
+    const running = new Set<Promise<void>>()
+    const start = (task: Promise<void>) => {
+      const guarded = task
+        .catch((error) => {
+          if (!hard.aborted) broken.abort(error)
+        })
+        .finally(() => running.delete(guarded))
+      running.add(guarded)
+    }
+    const path = { batcher, soft, hard }
+    const resend = () => {
+      if (soft.aborted) return
+      for (const entry of ledger.requeued()) if (entry.kind === 'records') start(this.#resend(entry, path))
+    }
+    const saving = setInterval(() => this.#save(), this.#o.saveIntervalMs)
+    const resending = setInterval(resend, requeueIntervalMs)
+    try {
+      resend()
+      for await (const object of source.objects({ soft, hard, once: o.once })) {
+        await open.acquire({ signal: hard })
+        await workers.acquire({ signal: hard })
+        start(this.#process(object, path, workers).finally(() => open.release()))
+      }
+      clearInterval(resending)
+      while (running.size > 0 && !hard.aborted) {
+        // When nothing is read any more, the last records have no company to wait for.
+        if (this.#reading === 0) batcher.flush()
+        await sleep(10)
+      }
+    } catch (error) {
+      if (!hard.aborted) broken.abort(error)
+    } finally {
+      clearInterval(saving)
+      clearInterval(resending)
+      batcher.abandon()
+      await Promise.allSettled([...running])
+      await deliverer.idle()
+      this.#save()
+    }
+    if (broken.signal.aborted) throw broken.signal.reason
+    return this.totals
+  }
+
+  async #process(
+    object: ListedObject,
+    path: { readonly batcher: Batcher; readonly soft: AbortSignal; readonly hard: AbortSignal },
+    workers: Slots,
+  ): Promise<void> {
+    const { ledger, source, nowMs } = this.#o
+    const startMs = nowMs()
+    const entry = ledger.begin(object)
+    const delivery = this.#hold(object, entry)
+    let decoding: Decoding | undefined
+    let result: ReadResult
+    try {
+      this.#reading += 1
+      result = await this.#read(delivery, path, (opened) => {
+        decoding = opened
+      })
+    } finally {
+      this.#reading -= 1
+      workers.release()
+    }
+    if (!(await this.#settled(delivery, path.hard))) return
+    const { position, counts } = delivery
+    const { outcome, reason } = result
+    const timeMs = this.#timeOf(object, decoding)
+    if (outcome === 'stopped') ledger.advance(object.id, position, counts)
+    else ledger.settle(object.id, outcome, { position, counts, timeMs, ...(reason === undefined ? {} : { reason }) })
+    const report = { object, outcome, reason, decoding, timeMs, counts, durationMs: nowMs() - startMs }
+    this.#account.add(report, entry.counts)
+    this.#account.inFlight(this.#budget.used)
+    this.#o.observe?.(report)
+    source.finished(object, outcome, counts)
+    if (nowMs() - this.#savedMs > 1000) this.#save()
+  }
+
+  #hold(object: ListedObject, from: ObjectEntry): Delivery {
+    return new Delivery(object, from, {
+      moved: (delivery) => this.#o.ledger.advance(object.id, delivery.position, delivery.counts),
+      freed: (bytes) => this.#budget.release(bytes),
+    })
+  }
+
+  /** Seals the delivery and waits for it; false after a hard stop. */
+  async #settled(delivery: Delivery, hard: AbortSignal): Promise<boolean> {
+    this.#deliveries.add(delivery)
+    if (hard.aborted) delivery.abandon()
+    delivery.seal()
+    await delivery.settled
+    this.#deliveries.delete(delivery)
+    return !hard.aborted
+  }
+
+  /** Reads the object from where the delivery stands; every record that could be read is held when this returns. */
+  async #read(
+    delivery: Delivery,
+    path: { readonly batcher: Batcher; readonly soft: AbortSignal; readonly hard: AbortSignal },
+    opened: (decoding: Decoding) => void,
+  ): Promise<ReadResult> {
+    const { source, formats, limits, log } = this.#o
+    const { object } = delivery
+    const { soft, hard, batcher } = path
+    let { offset, offsetRecords } = delivery.position
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const decoding = await decode((from) => source.open(object, from, { signal: hard }), {
+          key: object.key,
+          formats,
+          limits,
+          resume: { records: delivery.nextRecord, offset, offsetRecords },
+          slots: this.#slots,
+          signal: hard,
+        })
+        if (attempt === 1) opened(decoding)
+        for await (const block of decoding.blocks) {
+          if (soft.aborted) return { outcome: 'stopped' }
+          const bytes = block.data.length
+          if (!this.#budget.tryAcquire(bytes)) await this.#budget.acquire(bytes, { signal: hard })
+          batcher.add(delivery, block, decoding.format.contentType)
+          if (block.resumeAt >= 0) {
+            offset = block.resumeAt
+            offsetRecords = block.first + block.ends.length
+          }
+          attempt = 1
+        }
+        return { outcome: 'done' }
+      } catch (error) {
+        hard.throwIfAborted()
+        if (!(error instanceof StreamError)) {
+          const stack = error instanceof Error ? error.stack : undefined
+          log.error(
+            { key: object.key, error: explainError(error), stack },
+            'object failed for an unknown reason; kept for the next scan',
+          )
+          return { outcome: 'failed', reason: explainError(error) }
+        }
+        if (error.kind === 'bug') throw error
+        if (error.kind !== 'transient') return this.#giveUp(delivery, error)
+        if (attempt >= readAttempts) return { outcome: 'failed', reason: explainError(error) }
+        if (soft.aborted) return { outcome: 'stopped' }
+        const waitMs = Math.max(backoffMs(readWaits, attempt), Math.min(error.retryAfterMs ?? 0, 60_000))
+        log.debug(
+          { key: object.key, attempt, waitMs: Math.round(waitMs), error: explainError(error) },
+          'reading interrupted, trying again',
+        )
+        await sleep(waitMs, undefined, { signal: soft }).catch(() => undefined)
+      }
+    }
+  }
+
+  #giveUp(delivery: Delivery, error: StreamError): ReadResult {
+    const reason = explainError(error)
+    if (error.kind === 'config') return { outcome: 'failed', reason }
+    if (error.code === 'source.replaced') return { outcome: 'replaced', reason }
+    if (error.code === 'source.vanished' && delivery.nextRecord === 0) return { outcome: 'vanished', reason }
+    return { outcome: 'quarantined', reason }
+  }
+
+  #timeOf(object: ListedObject, decoding: Decoding | undefined): number {
+    if (!decoding) return object.timeMs
+    const { format, sample } = decoding
+    return (
+      this.#o.formats.timeFromKey(object.key) ??
+      format.timeFromKey(object.key) ??
+      format.timeFromContent(sample, object.lastModifiedMs) ??
+      object.timeMs
+    )
+  }
+
+  #keep({ part, from, to, contentType, reason }: RefusedRecords): void {
+    const { block, object } = part
+    const start = recordStart(block, from)
+    const ends = block.ends.slice(from, to)
+    for (let i = 0; i < ends.length; i += 1) ends[i] = (ends[i] as number) - start
+    const data = block.data.subarray(start, block.ends[to - 1])
+    const firstRecord = block.first + from
+    const { multiline } = block
+    this.#o.ledger.reject({ object, firstRecord, contentType, multiline, data, ends, reason })
+  }
+
+  /** Sends quarantined records once more. If they are refused again, the ledger has them as a fresh entry. */
+  async #resend(
+    entry: QuarantineEntry,
+    path: { readonly batcher: Batcher; readonly hard: AbortSignal },
+  ): Promise<void> {
+    const { ledger, log } = this.#o
+    if (this.#resending.has(entry.id)) return
+    this.#resending.add(entry.id)
+    const records = ledger.rejectedRecords(entry.id)
+    if (!records) return
+    const { data, ends, firstRecord, multiline, object } = records
+    const listed = { ...object, size: undefined, timeMs: entry.createdMs, lastModifiedMs: entry.createdMs }
+    const position = { records: firstRecord, offset: 0, offsetRecords: 0 }
+    const freed = (bytes: number) => this.#budget.release(bytes)
+    const delivery = new Delivery(listed, { position, counts: nothingCounted }, { moved: () => undefined, freed })
+    await this.#budget.acquire(data.length, { signal: path.hard })
+    path.batcher.add(delivery, { data, ends, first: firstRecord, multiline, resumeAt: -1 }, records.contentType)
+    if (!(await this.#settled(delivery, path.hard))) return
+    const { delivered, quarantined } = delivery.counts
+    // Refused in the same range as before: the ledger took the mark off that very entry, and it stays.
+    if (ledger.quarantined(entry.id)?.requeued) ledger.release(entry.id)
+    this.#resending.delete(entry.id)
+    this.#account.recovered(delivered)
+    log.info({ key: object.key, delivered, quarantined }, 'quarantined records sent again')
+  }
+
+  #save(): void {
+    this.#savedMs = this.#o.nowMs()
+    this.#o.ledger.save()
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * The ledger answers four questions for one pipeline: is this object new, how far did it get, what failed and why,
+ * and from where must be listed again. It is the only place where "done" is written down, and the pipeline writes it
+ * only after every record of the object was delivered, filtered or quarantined.
+ */
+import type { ListedObject, ObjectRef } from '../core/component.ts'
+
+/** Records of one object, by what became of them. read = delivered + filtered + quarantined once it is settled. */
+export interface Counts {
+  readonly read: number
+  readonly delivered: number
+  readonly filtered: number
+  readonly quarantined: number
+  /** Uncompressed bytes read. */
+  readonly bytes: number
+}
+
+/** Everything before this is settled. `records` is exact; `offset` is a place in the decoded stream where record `offsetRecords` starts. */
+export interface Position {
+  readonly records: number
+  readonly offset: number
+  readonly offsetRecords: number
+}
+
+export type ObjectState = 'active' | 'failed' | 'done' | 'quarantined' | 'vanished' | 'replaced' | 'requeued'
+
+export interface ObjectEntry {
+  readonly id: string
+  readonly bucket: string
+  readonly key: string
+  readonly size: number | undefined
+  /** Time of the object as listing knows it (name, else LastModified), ms. */
+  readonly timeMs: number
+  readonly lastModifiedMs: number
+  readonly state: ObjectState
+  readonly position: Position
+  readonly counts: Counts
+  readonly attempts: number
+  readonly error: string | undefined
+  readonly updatedMs: number
+}
+
+export type Outcome = 'done' | 'failed' | 'quarantined' | 'vanished' | 'replaced'
+
+/** Records a sink refused, kept with the receiver's words. */
+export interface RejectedRecords {
+  readonly object: ObjectRef
+  readonly firstRecord: number
+  readonly contentType: string
+  readonly multiline: boolean
+  /** Records back to back, one LF after each, as in a Block. */
+  readonly data: Buffer
+  readonly ends: Uint32Array
+  readonly reason: string
+}
+
+export interface QuarantineEntry {
+  readonly id: number
+  readonly kind: 'object' | 'records'
+  readonly object: ObjectRef
+  readonly reason: string
+  readonly position: Position
+  readonly firstRecord: number
+  readonly records: number
+  readonly createdMs: number
+  readonly requeued: boolean
+}
+
+/** From where listing must look again; all times in ms since the epoch, 0 for never. */
+export interface Horizon {
+  /** Every object whose time is below was settled when the last complete scan ended. */
+  readonly checkpointMs: number
+  /** When the last complete sweep (a scan that used no learned shortcut) began. */
+  readonly sweepMs: number
+  /**
+   * Objects older than this are left alone on purpose (`start_at`, or an operator moved the timestamp): skip an object
+   * if its time is below `timeMs` and its LastModified below `setAtMs`.
+   */
+  readonly floor: { readonly timeMs: number; readonly setAtMs: number }
+}
+
+/** Running totals of the pipeline, as in state.json. */
+export interface Totals {
+  readonly files: number
+  /** Uncompressed bytes. */
+  readonly bytes: number
+  /** Greatest time of a settled object in ms, and its key; 0 and '' before the first. */
+  readonly lastTimeMs: number
+  readonly lastKey: string
+}
+
+/**
+ * Synchronous on purpose: the embedded engine is in this process, and a call that cannot be interrupted cannot be
+ * raced. What is `settle`d or `reject`ed is on its way to disk when the call returns and survives `kill -9`;
+ * positions (`advance`) are kept in memory until `save`.
+ */
+export interface Ledger extends AsyncDisposable {
+  readonly horizon: Horizon
+  setHorizon(horizon: Horizon): void
+  readonly totals: Totals
+
+  /** The state of each id that the ledger knows; ids it does not know are absent. For one page of a listing. */
+  states(ids: readonly string[]): ReadonlyMap<string, ObjectState>
+  find(id: string): ObjectEntry | undefined
+  /** Marks the object active, counts the attempt and gives what is known of it: the position to go on from. */
+  begin(object: ListedObject): ObjectEntry
+  /** The position moved. Kept in memory until `save`, so cheap enough to call per batch. */
+  advance(id: string, position: Position, counts: Counts): void
+  /**
+   * The object is finished with for now. `done`, `quarantined`, `vanished` and `replaced` are final; `failed` is tried again.
+   * Adds to the totals if the outcome is final. `quarantined` also makes a quarantine entry with `reason` and the position.
+   */
+  settle(id: string, outcome: Outcome, o: { position: Position; counts: Counts; reason?: string }): void
+  /**
+   * Puts records in quarantine; returned means kept. Call before the records count as settled. Asking again for the same
+   * object and record range (after a crash, the records are sent and refused again) changes nothing.
+   */
+  reject(records: RejectedRecords): void
+
+  /** Quarantine, newest first. */
+  quarantine(o?: { readonly limit?: number }): QuarantineEntry[]
+  quarantined(id: number): QuarantineEntry | undefined
+  /** The bytes of a `records` entry; undefined for an object. */
+  rejectedRecords(id: number): RejectedRecords | undefined
+  /** Marks entries to be tried again; the running pipeline takes them at its next scan. Gives how many were marked. */
+  requeue(ids: readonly number[] | 'all'): number
+  /** Entries marked by `requeue`, oldest first. */
+  requeued(): QuarantineEntry[]
+  /** A requeued entry was dealt with: it is removed. */
+  release(id: number): void
+
+  /** Objects, newest change first. */
+  objects(o?: { readonly states?: readonly ObjectState[]; readonly limit?: number }): ObjectEntry[]
+  /** Forgets final rows whose time and LastModified are both below `beforeMs` and which were updated before it; gives how many. */
+  prune(beforeMs: number): number
+  /** Writes positions, horizon and state.json. Throws nothing: a failure is logged as an error and tried again at the next save. */
+  save(): void
+}
