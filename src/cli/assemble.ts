@@ -7,6 +7,7 @@ import type { Formats } from '../formats/format.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import { openLedger } from '../ledger/sqlite.ts'
 import { registry } from '../registry.ts'
+import { startAtMs } from '../sources/s3-scan-config.ts'
 import { labelled } from '../telemetry/meter.ts'
 
 export interface Assembled extends AsyncDisposable {
@@ -45,9 +46,9 @@ export function ledgerOf(config: PipelineConfig, mode: LedgerMode, log: Log): Le
     mode,
     log,
     nowMs: Date.now,
-    startAt: source.start_at,
+    startMs: startAtMs(source.start_at, Date.now() - source.delay_window) ?? 0,
     retentionMs: state.retention,
-    delayWindowMs: source.delay_window,
+    lookbackMs: source.lookback,
   })
 }
 

@@ -81,6 +81,8 @@ function unwritten(ledger: Ledger): Ledger {
     reject: () => undefined,
     release: () => undefined,
     prune: () => 0,
+    moveTo: () => undefined,
+    forget: () => undefined,
     save: () => undefined,
     [Symbol.asyncDispose]: () => ledger[Symbol.asyncDispose](),
   }

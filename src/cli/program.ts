@@ -1,11 +1,11 @@
 /** The command line: what can be asked for, and how it is said. Everything it does is in the files beside it. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { version } from '../telemetry/version.ts'
 import { check } from './check.ts'
 import { explain } from './explain.ts'
 import { quarantineList, quarantineRequeue, quarantineShow } from './quarantine.ts'
 import { run } from './run.ts'
 import { resetState, setState, showState } from './state.ts'
-import { version } from './version.ts'
 
 /** 0 ok, 1 run failed, 2 bad config or command line, 3 check failed. */
 export type ExitCode = 0 | 1 | 2 | 3

@@ -3,7 +3,6 @@ import { createInterface } from 'node:readline/promises'
 import type { PipelineConfig } from '../config/pipeline.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import type { Ledger } from '../ledger/ledger.ts'
-import { resetStateFile, setTimestamp } from '../ledger/state-file.ts'
 import { createLog } from '../telemetry/log.ts'
 import { type LedgerMode, ledgerOf } from './assemble.ts'
 import { openConfig } from './config-file.ts'
@@ -53,7 +52,7 @@ export async function setState(time: string, flags: Flags, io: Io): Promise<Exit
     return 2
   }
   return eachLedger(flags, io, 'exclusive', ({ name, state }, ledger) => {
-    setTimestamp(ledger, ms)
+    ledger.moveTo(ms)
     io.stdout(`${name}: objects from ${utc(ms)} on are read at the next start (${state.file_path})\n`)
   })
 }
@@ -72,7 +71,7 @@ export async function resetState(flags: Flags & { readonly yes: boolean }, io: I
     if (!/^y(es)?$/i.test(answer.trim())) return 1
   }
   return eachLedger(flags, io, 'exclusive', ({ name, source }, ledger) => {
-    resetStateFile(ledger)
+    ledger.forget()
     io.stdout(`${name}: forgotten; the next start begins at start_at: ${source.start_at}. The quarantine was kept.\n`)
   })
 }

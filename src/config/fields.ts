@@ -52,45 +52,51 @@ export function parseSize(text: string): number | undefined {
 
 /** A duration in the file, milliseconds in the program. */
 export const duration = (o: { min?: string; max?: string } = {}) =>
-  z.union([z.string(), z.number()]).transform((value, context) => {
-    const ms = typeof value === 'string' ? parseDuration(value) : value === 0 ? 0 : undefined
-    const min = o.min === undefined ? 0 : (parseDuration(o.min) as number)
-    const max = o.max === undefined ? Number.POSITIVE_INFINITY : (parseDuration(o.max) as number)
-    if (ms === undefined) {
-      context.addIssue(
-        `${JSON.stringify(value)} is not a duration: write a number with a unit, like "15s", "500ms" or "1m30s"`,
-      )
-      return z.NEVER
-    }
-    if (ms < min || ms > max) {
-      context.addIssue(
-        `${JSON.stringify(value)} is out of range: ${o.max === undefined ? `at least ${o.min}` : `${o.min ?? '0s'} to ${o.max}`}`,
-      )
-      return z.NEVER
-    }
-    return ms
-  })
+  z
+    .union([z.string(), z.number()])
+    .transform((value, context) => {
+      const ms = typeof value === 'string' ? parseDuration(value) : value === 0 ? 0 : undefined
+      const min = o.min === undefined ? 0 : (parseDuration(o.min) as number)
+      const max = o.max === undefined ? Number.POSITIVE_INFINITY : (parseDuration(o.max) as number)
+      if (ms === undefined) {
+        context.addIssue(
+          `${JSON.stringify(value)} is not a duration: write a number with a unit, like "15s", "500ms" or "1m30s"`,
+        )
+        return z.NEVER
+      }
+      if (ms < min || ms > max) {
+        context.addIssue(
+          `${JSON.stringify(value)} is out of range: ${o.max === undefined ? `at least ${o.min}` : `${o.min ?? '0s'} to ${o.max}`}`,
+        )
+        return z.NEVER
+      }
+      return ms
+    })
+    .meta({ kind: 'duration' })
 
 /** A size in the file, bytes in the program. */
 export const size = (o: { min?: string; max?: string } = {}) =>
-  z.union([z.string(), z.number()]).transform((value, context) => {
-    const bytes = parseSize(String(value))
-    const min = o.min === undefined ? 0 : (parseSize(o.min) as number)
-    const max = o.max === undefined ? Number.POSITIVE_INFINITY : (parseSize(o.max) as number)
-    if (bytes === undefined) {
-      context.addIssue(
-        `${JSON.stringify(value)} is not a size: write bytes or a number with a unit, like 1048576 or "8MiB"`,
-      )
-      return z.NEVER
-    }
-    if (bytes < min || bytes > max) {
-      context.addIssue(
-        `${JSON.stringify(value)} is out of range: ${o.max === undefined ? `at least ${o.min}` : `${o.min ?? '0'} to ${o.max}`}`,
-      )
-      return z.NEVER
-    }
-    return bytes
-  })
+  z
+    .union([z.string(), z.number()])
+    .transform((value, context) => {
+      const bytes = parseSize(String(value))
+      const min = o.min === undefined ? 0 : (parseSize(o.min) as number)
+      const max = o.max === undefined ? Number.POSITIVE_INFINITY : (parseSize(o.max) as number)
+      if (bytes === undefined) {
+        context.addIssue(
+          `${JSON.stringify(value)} is not a size: write bytes or a number with a unit, like 1048576 or "8MiB"`,
+        )
+        return z.NEVER
+      }
+      if (bytes < min || bytes > max) {
+        context.addIssue(
+          `${JSON.stringify(value)} is out of range: ${o.max === undefined ? `at least ${o.min}` : `${o.min ?? '0'} to ${o.max}`}`,
+        )
+        return z.NEVER
+      }
+      return bytes
+    })
+    .meta({ kind: 'size' })
 
 /** A secret: usable by `reveal()`, invisible to logs, JSON and inspection. */
 export class Secret {
@@ -112,4 +118,8 @@ export class Secret {
   }
 }
 
-export const secret = () => z.string().transform((value) => new Secret(value))
+export const secret = () =>
+  z
+    .string()
+    .transform((value) => new Secret(value))
+    .meta({ kind: 'secret' })

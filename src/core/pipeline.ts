@@ -308,7 +308,7 @@ export class Pipeline {
     if (!(await this.#settled(delivery, path.hard))) return
     const { delivered, quarantined } = delivery.counts
     // Refused in the same range as before: the ledger took the mark off that very entry, and it stays.
-    if (ledger.quarantined(entry.id)?.requeued) ledger.release(entry.id)
+    if (ledger.quarantined(entry.id)?.requeued) ledger.release(entry.id, delivered)
     this.#resending.delete(entry.id)
     this.#account.recovered(delivered)
     log.info({ key: object.key, delivered, quarantined }, 'quarantined records sent again')

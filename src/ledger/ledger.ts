@@ -3,24 +3,8 @@
  * and from where must be listed again. It is the only place where "done" is written down, and the pipeline writes it
  * only after every record of the object was delivered, filtered or quarantined.
  */
-import type { ListedObject, ObjectRef } from '../core/component.ts'
-
-/** Records of one object, by what became of them. read = delivered + filtered + quarantined once it is settled. */
-export interface Counts {
-  readonly read: number
-  readonly delivered: number
-  readonly filtered: number
-  readonly quarantined: number
-  /** Uncompressed bytes read. */
-  readonly bytes: number
-}
-
-/** Everything before this is settled. `records` is exact; `offset` is a place in the decoded stream where record `offsetRecords` starts. */
-export interface Position {
-  readonly records: number
-  readonly offset: number
-  readonly offsetRecords: number
-}
+import type { ListedObject, ObjectRef, Outcome } from '../core/component.ts'
+import type { Counts, Position } from '../core/delivery.ts'
 
 export type ObjectState = 'active' | 'failed' | 'done' | 'quarantined' | 'vanished' | 'replaced' | 'requeued'
 
@@ -39,8 +23,6 @@ export interface ObjectEntry {
   readonly error: string | undefined
   readonly updatedMs: number
 }
-
-export type Outcome = 'done' | 'failed' | 'quarantined' | 'vanished' | 'replaced'
 
 /** Records a sink refused, kept with the receiver's words. */
 export interface RejectedRecords {
@@ -77,6 +59,8 @@ export interface Horizon {
    * if its time is below `timeMs` and its LastModified below `setAtMs`.
    */
   readonly floor: { readonly timeMs: number; readonly setAtMs: number }
+  /** False while objects of a running scan may wait to be given out: then the timestamp in state.json must not pass the checkpoint. */
+  readonly listed: boolean
 }
 
 /** Running totals of the pipeline, as in state.json. */
@@ -108,9 +92,13 @@ export interface Ledger extends AsyncDisposable {
   advance(id: string, position: Position, counts: Counts): void
   /**
    * The object is finished with for now. `done`, `quarantined`, `vanished` and `replaced` are final; `failed` is tried again.
-   * Adds to the totals if the outcome is final. `quarantined` also makes a quarantine entry with `reason` and the position.
+   * `timeMs` is the best that is known of the object's time by now. Adds to the totals if the outcome is final. `quarantined` also makes a quarantine entry with `reason` and the position.
    */
-  settle(id: string, outcome: Outcome, o: { position: Position; counts: Counts; reason?: string }): void
+  settle(
+    id: string,
+    outcome: Exclude<Outcome, 'stopped'>,
+    o: { position: Position; counts: Counts; timeMs: number; reason?: string },
+  ): void
   /**
    * Puts records in quarantine; returned means kept. Call before the records count as settled. Asking again for the same
    * object and record range (after a crash, the records are sent and refused again) changes nothing.
@@ -126,13 +114,17 @@ export interface Ledger extends AsyncDisposable {
   requeue(ids: readonly number[] | 'all'): number
   /** Entries marked by `requeue`, oldest first. */
   requeued(): QuarantineEntry[]
-  /** A requeued entry was dealt with: it is removed. */
-  release(id: number): void
+  /** A requeued entry was dealt with: it is removed, and `delivered` of its records count as delivered now. */
+  release(id: number, delivered?: number): void
 
   /** Objects, newest change first. */
   objects(o?: { readonly states?: readonly ObjectState[]; readonly limit?: number }): ObjectEntry[]
   /** Forgets final rows whose time and LastModified are both below `beforeMs` and which were updated before it; gives how many. */
   prune(beforeMs: number): number
+  /** As if an operator had written this time into state.json: what is older is left alone, what is not is read (again). */
+  moveTo(timeMs: number): void
+  /** Forgets everything but the quarantine; the next start is a first start. */
+  forget(): void
   /** Writes positions, horizon and state.json. Throws nothing: a failure is logged as an error and tried again at the next save. */
   save(): void
 }

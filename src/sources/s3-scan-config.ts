@@ -3,6 +3,14 @@ import { duration } from '../config/fields.ts'
 import { templateLevels } from './partition.ts'
 import { awsFields } from './s3-connection.ts'
 
+/** Time of `start_at` in ms since the epoch, 0 for the beginning; undefined if the text is no start. */
+export function startAtMs(text: string, nowMs: number): number | undefined {
+  if (text === 'beginning') return 0
+  if (text === 'now') return nowMs
+  const ms = /^\d{1,10}$/.test(text) ? Number(text) * 1000 : Date.parse(text)
+  return /^\d{4}-|^\d{1,10}$/.test(text) && Number.isFinite(ms) ? ms : undefined
+}
+
 export const s3ScanConfig = z.strictObject({
   type: z.literal('s3_scan'),
   bucket: z
@@ -32,8 +40,12 @@ export const s3ScanConfig = z.strictObject({
         'Where dates are in the keys: `auto` finds them by folder names; or a template below the prefix such as `year={yyyy}/month={M}/day={d}/`, `{yyyy}/{MM}/{dd}/{HH}/`; `none` for a flat prefix.',
     }),
   start_at: z
-    .string()
+    .union([z.string(), z.int().transform(String)])
     .default('beginning')
+    .superRefine((text, context) => {
+      if (startAtMs(text, 0) !== undefined) return
+      context.addIssue(`${JSON.stringify(text)} is no start: write beginning, now, or a time like 2025-10-12T21:00:00Z`)
+    })
     .meta({ description: 'What the first start reads: `beginning`, `now`, or a time (RFC 3339, or Unix seconds).' }),
   lookback: duration()
     .prefault('1h')

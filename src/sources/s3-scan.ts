@@ -151,6 +151,7 @@ class S3Scan implements Source<S3Object> {
     const { checkpointMs, floor } = ledger.horizon
     const windowMs = Math.max(checkpointMs, floor.timeMs) - lookback
     const sweep = o.once || this.#sweptMs === 0 || startMs - this.#sweptMs >= Math.max(lookback, 300_000)
+    ledger.setHorizon({ ...ledger.horizon, listed: false })
     const tally: ScanTally = { listed: 0, given: 0, known: 0, old: 0, waiting: 0 }
     for await (const page of this.#listing.pages({ windowMs, sweep, signal: o.soft })) {
       tally.listed += page.length
@@ -201,6 +202,7 @@ class S3Scan implements Source<S3Object> {
       ...horizon,
       checkpointMs: Math.max(horizon.checkpointMs, checkpointMs),
       sweepMs: sweep ? startMs : horizon.sweepMs,
+      listed: true,
     })
     const { lookback } = this.#config
     // Rows in reach of the window are what keeps objects from being read twice.

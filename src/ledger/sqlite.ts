@@ -1,0 +1,525 @@
+/**
+ * The embedded ledger: SQLite beside state.json.
+ *
+ * 1. What `settle`, `reject`, `requeue` and `release` write is in the write-ahead log when they return: it survives the process.
+ * 2. An object under way lives in memory and is written by `save`. A killed process loses positions, never outcomes.
+ * 3. state.json is written after the ledger, and the ledger knows what it wrote: any other timestamp in the file is an operator's.
+ */
+import { existsSync, renameSync, rmSync } from 'node:fs'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { ListedObject, Log, Outcome } from '../core/component.ts'
+import { type Counts, nothingCounted, type Position, startOfObject } from '../core/delivery.ts'
+import { explainError, StreamError } from '../core/errors.ts'
+import type { Horizon, Ledger, ObjectEntry, ObjectState, QuarantineEntry, RejectedRecords, Totals } from './ledger.ts'
+import { takeLock } from './lock.ts'
+import { makeParent, readStateFile, writeStateFile } from './state-file.ts'
+import {
+  entryFromRow,
+  type ObjectRow,
+  openDatabase,
+  packRecords,
+  type QuarantineRow,
+  quarantineFromRow,
+  recordsFromRow,
+  rowValues,
+  upsertObject,
+} from './tables.ts'
+
+export interface LedgerOptions {
+  /** Path of state.json; the database stands beside it. */
+  readonly statePath: string
+  /**
+   * `exclusive`: to run, or to move the place; only one process. `shared`: to look and to requeue while it runs.
+   * `readonly`: writes nothing at all; without a ledger it is an empty one.
+   */
+  readonly mode: 'exclusive' | 'shared' | 'readonly'
+  readonly log: Log
+  readonly nowMs: () => number
+  /** Where a first start begins, ms since the epoch; 0 for the beginning. */
+  readonly startMs: number
+  /** How long rows are kept that nothing needs any more. */
+  readonly retentionMs: number
+  /** How far before the time in a state.json without a ledger reading begins: what was late then may not have been read. */
+  readonly lookbackMs: number
+}
+
+/** Throws ledger.locked, ledger.corrupt or state.corrupt, with what to do. */
+export function openLedger(o: LedgerOptions): SqliteLedger {
+  return new SqliteLedger(o)
+}
+
+interface Meta {
+  horizon: Horizon
+  totals: Totals
+  /** Timestamps, in seconds, that state.json may have because we wrote them. */
+  written: number[]
+  /** state.json was set aside because it could not be read: that it is missing is no wish of the operator. */
+  setAside: boolean
+  pid: number
+}
+
+const finalStates: ReadonlySet<ObjectState> = new Set(['done', 'quarantined', 'vanished', 'replaced', 'requeued'])
+const noTotals: Totals = { files: 0, bytes: 0, lastTimeMs: 0, lastKey: '' }
+
+export function databasePath(statePath: string): string {
+  return `${statePath.replace(/\.json$/, '')}.db`
+}
+
+export class SqliteLedger implements Ledger {
+  readonly #o: LedgerOptions
+  readonly #db: DatabaseSync
+  readonly #lock: { close(): void } | undefined
+  readonly #statements = new Map<string, StatementSync>()
+  /** Objects under way, and whether their row is behind. */
+  readonly #active = new Map<string, ObjectEntry>()
+  readonly #behind = new Set<string>()
+  #meta: Meta
+  #closed = false
+  #saveFailed = false
+
+  constructor(o: LedgerOptions) {
+    this.#o = o
+    const path = databasePath(o.statePath)
+    const exists = existsSync(path)
+    if (o.mode !== 'readonly') {
+      try {
+        makeParent(o.statePath)
+      } catch (error) {
+        throw new StreamError('ledger.corrupt', `cannot make the folder of state.file_path ${o.statePath}`, {
+          cause: error,
+        })
+      }
+    }
+    if (o.mode === 'exclusive')
+      this.#lock = takeLock(`${path}.lock`, () => (exists ? ` (process ${holderOf(path)})` : ''))
+    try {
+      this.#db =
+        o.mode === 'readonly' && !exists
+          ? openDatabase(':memory:', { readOnly: false })
+          : openDatabase(path, { readOnly: o.mode === 'readonly' })
+      this.#meta = this.#readMeta()
+      if (o.mode === 'exclusive') this.#reconcile(exists)
+      else if (!exists) this.#meta.horizon = firstHorizon(o)
+    } catch (error) {
+      this.#lock?.close()
+      throw error
+    }
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql)
+    if (!statement) {
+      statement = this.#db.prepare(sql)
+      this.#statements.set(sql, statement)
+    }
+    return statement
+  }
+
+  #transaction(act: () => void): void {
+    this.#db.exec('BEGIN IMMEDIATE')
+    try {
+      act()
+      this.#db.exec('COMMIT')
+    } catch (error) {
+      this.#db.exec('ROLLBACK')
+      throw error
+    }
+  }
+
+  #readMeta(): Meta {
+    const rows = this.#prepare('SELECT name, value FROM meta').all() as Array<{ name: string; value: string }>
+    const stored = Object.fromEntries(
+      rows.map(({ name, value }) => [name, JSON.parse(value) as unknown]),
+    ) as Partial<Meta>
+    return { horizon: firstHorizon(this.#o), totals: noTotals, written: [], setAside: false, pid: 0, ...stored }
+  }
+
+  #writeMeta(): void {
+    const put = this.#prepare('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)')
+    for (const [name, value] of Object.entries(this.#meta)) put.run(name, JSON.stringify(value))
+  }
+
+  /** Compares state.json with what we wrote, and obeys what an operator changed. */
+  #reconcile(existed: boolean): void {
+    const { statePath, log } = this.#o
+    const content = readStateFile(statePath)
+    const hasHistory =
+      existed && (this.#meta.written.length > 0 || this.#prepare('SELECT 1 FROM objects LIMIT 1').get() !== undefined)
+    this.#meta.pid = process.pid
+    if (content.kind === 'corrupt') this.#setAside(content.why, hasHistory)
+    if (content.kind === 'missing') {
+      if (hasHistory && this.#meta.written.length > 0 && !this.#meta.setAside) {
+        this.forget()
+        this.#forgotten = false
+        log.warn({ statePath }, 'state.json was deleted: starting afresh, by start_at; the quarantine is kept')
+      } else if (!hasHistory) log.info({ from: this.#o.startMs }, 'first start')
+    } else if (content.kind === 'valid') {
+      const { state } = content
+      const timeMs = state.last_processed_timestamp * 1000
+      const totals = { files: state.total_files_processed, bytes: state.total_bytes_processed }
+      if (!hasHistory) {
+        this.#meta.horizon = {
+          ...firstHorizon(this.#o),
+          floor: { timeMs: Math.max(0, timeMs - this.#o.lookbackMs), setAtMs: this.#o.nowMs() },
+        }
+        this.#meta.totals = { ...totals, lastTimeMs: timeMs, lastKey: state.last_processed_file }
+        log.warn(
+          { statePath, time: iso(timeMs) },
+          'state.json without a ledger: going on from its time less lookback; some objects may be sent again',
+        )
+      } else if (!this.#meta.written.includes(state.last_processed_timestamp)) {
+        this.#meta.totals = { ...this.#meta.totals, ...totals }
+        this.moveTo(timeMs)
+      }
+    }
+    this.#meta.setAside = false
+    this.#transaction(() => this.#writeMeta())
+    this.save()
+    if (this.#saveFailed) {
+      throw new StreamError(
+        'ledger.corrupt',
+        `cannot write ${statePath}: see the error above; state.file_path must be writable`,
+      )
+    }
+  }
+
+  #setAside(why: string, hasHistory: boolean): never {
+    const { statePath, nowMs } = this.#o
+    const aside = `${statePath}.corrupt-${iso(nowMs()).replaceAll(/[:.]/g, '-')}`
+    renameSync(statePath, aside)
+    this.#meta.setAside = true
+    this.#transaction(() => this.#writeMeta())
+    const next = hasHistory
+      ? 'the ledger beside it is whole: start again, and it goes on where it was'
+      : 'there is no ledger beside it: start again to begin by start_at'
+    throw new StreamError(
+      'state.corrupt',
+      `${statePath} cannot be read (${why}) and was set aside as ${aside}; ${next}, or choose a time first with \`s3-streamer state set TIME\``,
+    )
+  }
+
+  get horizon(): Horizon {
+    return this.#meta.horizon
+  }
+
+  setHorizon(horizon: Horizon): void {
+    this.#meta.horizon = horizon
+  }
+
+  get totals(): Totals {
+    return this.#meta.totals
+  }
+
+  states(ids: readonly string[]): ReadonlyMap<string, ObjectState> {
+    const found = new Map<string, ObjectState>()
+    if (ids.length === 0) return found
+    const rows = this.#prepare(
+      'SELECT o.id, o.state FROM json_each(?) AS wanted JOIN objects AS o ON o.id = wanted.value',
+    ).all(JSON.stringify(ids)) as Array<{ id: string; state: ObjectState }>
+    for (const { id, state } of rows) found.set(id, state)
+    for (const id of ids) {
+      const active = this.#active.get(id)
+      if (active) found.set(id, active.state)
+    }
+    return found
+  }
+
+  find(id: string): ObjectEntry | undefined {
+    const active = this.#active.get(id)
+    if (active) return active
+    const row = this.#prepare('SELECT * FROM objects WHERE id = ?').get(id) as ObjectRow | undefined
+    return row && entryFromRow(row)
+  }
+
+  begin(object: ListedObject): ObjectEntry {
+    const known = this.find(object.id)
+    const { id, bucket, key, size, timeMs, lastModifiedMs } = object
+    const entry: ObjectEntry = {
+      ...(known ?? { id, bucket, key, size, timeMs, lastModifiedMs, position: startOfObject, counts: nothingCounted }),
+      state: 'active',
+      attempts: (known?.attempts ?? 0) + 1,
+      error: undefined,
+      updatedMs: this.#o.nowMs(),
+    }
+    this.#active.set(id, entry)
+    this.#behind.add(id)
+    return entry
+  }
+
+  advance(id: string, position: Position, counts: Counts): void {
+    const entry = this.#active.get(id)
+    if (!entry) return
+    this.#active.set(id, { ...entry, position, counts, updatedMs: this.#o.nowMs() })
+    this.#behind.add(id)
+  }
+
+  settle(
+    id: string,
+    outcome: Exclude<Outcome, 'stopped'>,
+    { position, counts, timeMs, reason }: { position: Position; counts: Counts; timeMs: number; reason?: string },
+  ): void {
+    const before = this.#active.get(id)
+    if (!before) throw new StreamError('core.unbalanced', `${id} was settled but not begun`)
+    const entry: ObjectEntry = {
+      ...before,
+      state: outcome,
+      position,
+      counts,
+      timeMs,
+      error: reason,
+      updatedMs: this.#o.nowMs(),
+    }
+    this.#transaction(() => {
+      const row = this.#prepare('SELECT state, bytes FROM objects WHERE id = ?').get(id) as
+        | { state: ObjectState; bytes: number }
+        | undefined
+      const counted = row !== undefined && finalStates.has(row.state)
+      this.#prepare(upsertObject).run(...rowValues(entry))
+      if (outcome === 'quarantined') this.#keepObject(entry, reason ?? '')
+      if (outcome === 'failed') return
+      const { totals } = this.#meta
+      const isLater = timeMs >= totals.lastTimeMs
+      this.#meta.totals = {
+        files: totals.files + (counted ? 0 : 1),
+        bytes: totals.bytes + counts.bytes - (counted ? row.bytes : 0),
+        lastTimeMs: isLater ? timeMs : totals.lastTimeMs,
+        lastKey: isLater ? entry.key : totals.lastKey,
+      }
+      this.#prepare('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)').run(
+        'totals',
+        JSON.stringify(this.#meta.totals),
+      )
+    })
+    this.#active.delete(id)
+    this.#behind.delete(id)
+  }
+
+  #keepObject({ id, bucket, key, position }: ObjectEntry, reason: string): void {
+    this.#prepare(
+      `INSERT INTO quarantine (kind, object_id, bucket, key, reason, records, start, start_records, first_record, count, created_ms)
+       VALUES ('object', ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)
+       ON CONFLICT (object_id, kind, first_record, count) DO UPDATE SET reason = excluded.reason, requeued = 0`,
+    ).run(
+      id,
+      bucket,
+      key,
+      reason,
+      position.records,
+      position.offset,
+      position.offsetRecords,
+      position.records,
+      this.#o.nowMs(),
+    )
+  }
+
+  reject(rejected: RejectedRecords): void {
+    const { object, firstRecord, contentType, multiline, reason } = rejected
+    const { data, ends } = packRecords(rejected)
+    this.#prepare(
+      `INSERT INTO quarantine (kind, object_id, bucket, key, reason, records, start, start_records, first_record, count, content_type, multiline, data, ends, created_ms)
+       VALUES ('records', ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (object_id, kind, first_record, count) DO UPDATE SET reason = excluded.reason, requeued = 0`,
+    ).run(
+      object.id,
+      object.bucket,
+      object.key,
+      reason,
+      firstRecord,
+      firstRecord,
+      rejected.ends.length,
+      contentType,
+      multiline ? 1 : 0,
+      data,
+      ends,
+      this.#o.nowMs(),
+    )
+  }
+
+  quarantine(o: { readonly limit?: number } = {}): QuarantineEntry[] {
+    const rows = this.#prepare('SELECT * FROM quarantine ORDER BY entry DESC LIMIT ?').all(o.limit ?? -1)
+    return (rows as unknown as QuarantineRow[]).map(quarantineFromRow)
+  }
+
+  #quarantineRow(id: number): QuarantineRow | undefined {
+    return this.#prepare('SELECT * FROM quarantine WHERE entry = ?').get(id) as QuarantineRow | undefined
+  }
+
+  quarantined(id: number): QuarantineEntry | undefined {
+    const row = this.#quarantineRow(id)
+    return row && quarantineFromRow(row)
+  }
+
+  rejectedRecords(id: number): RejectedRecords | undefined {
+    const row = this.#quarantineRow(id)
+    return row && recordsFromRow(row)
+  }
+
+  requeue(ids: readonly number[] | 'all'): number {
+    let marked = 0
+    this.#transaction(() => {
+      const wanted = ids === 'all' ? this.quarantine().map(({ id }) => id) : ids
+      for (const id of wanted) {
+        marked += Number(this.#prepare('UPDATE quarantine SET requeued = 1 WHERE entry = ?').run(id).changes)
+        this.#prepare(
+          `UPDATE objects SET state = 'requeued' WHERE state = 'quarantined'
+           AND id = (SELECT object_id FROM quarantine WHERE entry = ? AND kind = 'object')`,
+        ).run(id)
+      }
+    })
+    return marked
+  }
+
+  requeued(): QuarantineEntry[] {
+    const rows = this.#prepare('SELECT * FROM quarantine WHERE requeued = 1 ORDER BY entry').all()
+    return (rows as unknown as QuarantineRow[]).map(quarantineFromRow)
+  }
+
+  release(id: number, delivered = 0): void {
+    this.#transaction(() => {
+      this.#prepare(
+        `UPDATE objects SET quarantined = quarantined - ?1, delivered = delivered + ?1
+         WHERE id = (SELECT object_id FROM quarantine WHERE entry = ?2 AND kind = 'records')`,
+      ).run(delivered, id)
+      this.#prepare('DELETE FROM quarantine WHERE entry = ?').run(id)
+    })
+  }
+
+  objects(o: { readonly states?: readonly ObjectState[]; readonly limit?: number } = {}): ObjectEntry[] {
+    const states = o.states ?? ['active', 'failed', 'done', 'quarantined', 'vanished', 'replaced', 'requeued']
+    const rows = this.#prepare(
+      'SELECT * FROM objects WHERE state IN (SELECT value FROM json_each(?)) ORDER BY updated_ms DESC LIMIT ?',
+    ).all(JSON.stringify(states), o.limit ?? -1) as unknown as ObjectRow[]
+    const stored = rows.map(entryFromRow).filter(({ id }) => !this.#active.has(id))
+    const active = states.includes('active') ? [...this.#active.values()] : []
+    const all = [...active, ...stored].toSorted((a, b) => b.updatedMs - a.updatedMs)
+    return o.limit === undefined ? all : all.slice(0, o.limit)
+  }
+
+  prune(beforeMs: number): number {
+    const before = Math.min(beforeMs, this.#o.nowMs() - this.#o.retentionMs)
+    const result = this.#prepare(
+      `DELETE FROM objects WHERE time_ms < ?1 AND modified_ms < ?1 AND updated_ms < ?1 AND state IN ('done', 'vanished', 'replaced')`,
+    ).run(before)
+    return Number(result.changes)
+  }
+
+  moveTo(timeMs: number): void {
+    const { log, nowMs } = this.#o
+    const isBack = timeMs < this.#meta.totals.lastTimeMs
+    this.#transaction(() => {
+      const again = this.#prepare('DELETE FROM objects WHERE time_ms >= ?').run(timeMs).changes
+      const left = this.#prepare(`DELETE FROM objects WHERE time_ms < ? AND state IN ('active', 'failed')`).run(
+        timeMs,
+      ).changes
+      const { horizon } = this.#meta
+      this.#meta.horizon = {
+        ...horizon,
+        checkpointMs: Math.min(horizon.checkpointMs, timeMs),
+        floor: { timeMs, setAtMs: nowMs() },
+      }
+      this.#meta.totals = { ...this.#meta.totals, lastTimeMs: timeMs, lastKey: '' }
+      this.#writeMeta()
+      log.warn(
+        { time: iso(timeMs), readAgain: Number(again), unfinishedLeftAlone: Number(left) },
+        isBack ? 'moved back: objects from this time on are read again' : 'moved on: older objects are left alone',
+      )
+    })
+    this.#active.clear()
+    this.#behind.clear()
+  }
+
+  forget(): void {
+    this.#active.clear()
+    this.#behind.clear()
+    this.#transaction(() => {
+      this.#db.exec('DELETE FROM objects; DELETE FROM meta')
+      this.#meta = { horizon: firstHorizon(this.#o), totals: noTotals, written: [], setAside: false, pid: process.pid }
+    })
+    rmSync(this.#o.statePath, { force: true })
+    this.#forgotten = true
+  }
+
+  /** After `forget` nothing may be written until the next start: it must look like a first one. */
+  #forgotten = false
+
+  save(): void {
+    if (this.#o.mode !== 'exclusive' || this.#closed || this.#forgotten) return
+    try {
+      const state = this.#stateFile()
+      this.#transaction(() => {
+        const put = this.#prepare(upsertObject)
+        for (const id of this.#behind) {
+          const entry = this.#active.get(id)
+          if (entry) put.run(...rowValues(entry))
+        }
+        // Both the old and the new time are ours until the file is written.
+        const last = this.#meta.written.at(-1)
+        this.#meta.written = [...(last === undefined ? [] : [last]), state.last_processed_timestamp]
+        this.#writeMeta()
+      })
+      this.#behind.clear()
+      writeStateFile(this.#o.statePath, state)
+      this.#saveFailed = false
+    } catch (error) {
+      if (!this.#saveFailed) {
+        this.#o.log.error({ error: explainError(error), statePath: this.#o.statePath }, 'cannot save; trying again')
+      }
+      this.#saveFailed = true
+    }
+  }
+
+  #stateFile() {
+    const { horizon, totals } = this.#meta
+    const open = this.#prepare(
+      `SELECT min(time_ms) AS time FROM objects WHERE state IN ('active', 'failed')`,
+    ).get() as { time: number | null }
+    let low = open.time ?? Number.POSITIVE_INFINITY
+    for (const { timeMs } of this.#active.values()) low = Math.min(low, timeMs)
+    const bound = Math.min(low - 1, horizon.listed ? Number.MAX_SAFE_INTEGER : horizon.checkpointMs)
+    const row = this.#prepare(
+      `SELECT time_ms, key FROM objects WHERE time_ms <= ? AND state NOT IN ('active', 'failed') ORDER BY time_ms DESC LIMIT 1`,
+    ).get(Math.min(bound, Number.MAX_SAFE_INTEGER)) as { time_ms: number; key: string } | undefined
+    const before = this.#meta.written.at(-1) ?? 0
+    const found = row ? Math.floor(row.time_ms / 1000) : 0
+    const isOn = row !== undefined && found >= before
+    if (isOn) this.#lastFile = row.key
+    return {
+      last_processed_timestamp: isOn ? found : before,
+      last_processed_file: this.#lastFile ?? totals.lastKey,
+      total_files_processed: totals.files,
+      total_bytes_processed: totals.bytes,
+      last_updated: Math.floor(this.#o.nowMs() / 1000),
+    }
+  }
+
+  #lastFile: string | undefined
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return
+    if (!this.#forgotten) this.save()
+    this.#closed = true
+    this.#statements.clear()
+    this.#db.close()
+    this.#lock?.close()
+  }
+}
+
+function firstHorizon({ startMs, nowMs }: LedgerOptions): Horizon {
+  return { checkpointMs: 0, sweepMs: 0, floor: { timeMs: startMs, setAtMs: startMs > 0 ? nowMs() : 0 }, listed: true }
+}
+
+/** The process that holds the lock, as it wrote down itself. */
+function holderOf(path: string): string {
+  try {
+    const db = openDatabase(path, { readOnly: true })
+    const row = db.prepare(`SELECT value FROM meta WHERE name = 'pid'`).get() as { value: string } | undefined
+    db.close()
+    return row?.value ?? 'unknown'
+  } catch {
+    return 'unknown'
+  }
+}
+
+function iso(ms: number): string {
+  return new Date(ms).toISOString()
+}

@@ -1,0 +1,66 @@
+/** state.json: what the operator sees and may edit. Five fields, as the old program wrote them. */
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import { dirname } from 'node:path'
+import * as z from 'zod'
+
+/** Times are whole seconds since the epoch. Past the year 2200 they are not: someone wrote milliseconds. */
+const seconds = z.int().min(0).max(7_258_118_400)
+
+const stateSchema = z.object({
+  last_processed_timestamp: seconds,
+  last_processed_file: z.string().default(''),
+  total_files_processed: z.int().min(0).default(0),
+  total_bytes_processed: z.int().min(0).default(0),
+  last_updated: seconds.default(0),
+})
+
+export type StateFile = z.output<typeof stateSchema>
+
+export type StateFileContent =
+  | { readonly kind: 'missing' }
+  | { readonly kind: 'valid'; readonly state: StateFile }
+  | { readonly kind: 'corrupt'; readonly why: string }
+
+/** Throws what the file system throws, but for a file that is not there. */
+export function readStateFile(path: string): StateFileContent {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { kind: 'missing' }
+    throw error
+  }
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch (error) {
+    return { kind: 'corrupt', why: text.trim() === '' ? 'it is empty' : `it is no JSON: ${(error as Error).message}` }
+  }
+  const parsed = stateSchema.safeParse(json)
+  if (parsed.success) return { kind: 'valid', state: parsed.data }
+  const issue = parsed.error.issues[0]
+  return { kind: 'corrupt', why: `${issue?.path.join('.') || 'its content'}: ${issue?.message}` }
+}
+
+/** Replaces the file in one step: after a power cut it is the old one or the new one, whole. */
+export function writeStateFile(path: string, state: StateFile): void {
+  const temporary = `${path}.tmp`
+  const file = openSync(temporary, 'w', 0o644)
+  try {
+    writeSync(file, `${JSON.stringify(state, null, 2)}\n`)
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
+  renameSync(temporary, path)
+  const folder = openSync(dirname(path), 'r')
+  try {
+    fsyncSync(folder)
+  } finally {
+    closeSync(folder)
+  }
+}
+
+export function makeParent(path: string): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
+}

@@ -1,0 +1,287 @@
+/**
+ * The endpoints of an HTTP sink: which one takes the next request, and which ones are left alone for a while.
+ *
+ *   healthy ──failures in a row──▶ open ──pause over──▶ one trial request ──accepted──▶ healthy
+ *                                   ▲                        │
+ *                                   └────── longer pause ────┘
+ */
+import { readFileSync } from 'node:fs'
+import { createSecureContext } from 'node:tls'
+import { type Dispatcher, errors, Pool } from 'undici'
+import type { Log, RetryWaits, Signal } from '../core/component.ts'
+import { explainError, StreamError } from '../core/errors.ts'
+import { version } from '../telemetry/version.ts'
+
+/** Failures in a row after which an endpoint is left alone: one bad answer is everyday life, a dead server is not. */
+const failuresToOpen = 3
+const openWaits: RetryWaits = { minMs: 250, maxMs: 30_000 }
+/** Refused access mends itself only when someone acts. */
+const accessWaits: RetryWaits = { minMs: 10_000, maxMs: 300_000 }
+/** Words of the receiver that are kept. */
+const wordsBytes = 1024
+
+export interface HttpConnection {
+  readonly headers: Readonly<Record<string, string>>
+  readonly auth: { readonly type: 'bearer' | 'basic'; readonly header: string } | undefined
+  readonly tls: {
+    readonly ca_file?: string | undefined
+    readonly cert_file?: string | undefined
+    readonly key_file?: string | undefined
+    readonly insecure_skip_verify: boolean
+  }
+  readonly timeoutMs: number
+  readonly connectTimeoutMs: number
+  readonly responseHeaderTimeoutMs: number
+  readonly idleTimeoutMs: number
+  readonly maxConnections: number
+}
+
+export class Endpoint {
+  /** Without credentials: fit for logs. */
+  readonly name: string
+  readonly #pool: Pool
+  readonly #path: string
+  readonly #headers: Readonly<Record<string, string>>
+  readonly #timeoutMs: number
+  readonly #log: Log
+  inFlight = 0
+  /** Failures in a row, and pauses in a row. */
+  #failures = 0
+  #pauses = 0
+  #pausedAtMs = 0
+  #openUntilMs = 0
+
+  constructor(url: string, o: HttpConnection, log: Log) {
+    const parsed = new URL(url)
+    const { username, password } = parsed
+    parsed.username = ''
+    parsed.password = ''
+    this.name = parsed.href
+    this.#path = `${parsed.pathname}${parsed.search}`
+    this.#timeoutMs = o.timeoutMs
+    this.#log = log
+    const basic = username === '' ? undefined : basicHeader(unescaped(username), unescaped(password))
+    const authorization = o.auth?.header ?? basic
+    this.#headers = {
+      'user-agent': `s3-streamer/${version}`,
+      ...(authorization === undefined ? {} : { authorization }),
+      ...Object.fromEntries(Object.entries(o.headers).map(([key, value]) => [key.toLowerCase(), value])),
+    }
+    this.#pool = new Pool(parsed.origin, {
+      connections: o.maxConnections,
+      pipelining: 1,
+      connectTimeout: o.connectTimeoutMs,
+      headersTimeout: o.responseHeaderTimeoutMs,
+      bodyTimeout: o.responseHeaderTimeoutMs,
+      keepAliveTimeout: o.idleTimeoutMs,
+      keepAliveMaxTimeout: o.idleTimeoutMs,
+      connect: tlsOptions(o.tls),
+    })
+  }
+
+  /** When it may be used again, ms since the epoch; in the past if it may be used now. */
+  get openUntilMs(): number {
+    return this.#openUntilMs
+  }
+
+  /** True if it may take a request now. After a pause one request tries it out. */
+  isUsable(nowMs: number): boolean {
+    return this.#openUntilMs <= nowMs && (this.#failures < failuresToOpen || this.inFlight === 0)
+  }
+
+  /** Posts the body; resolves when the receiver has answered 2xx. Throws a StreamError of the sink kind that the answer means. */
+  async post(body: Buffer, headers: Readonly<Record<string, string>>, o: Signal): Promise<void> {
+    const startMs = Date.now()
+    this.inFlight += 1
+    try {
+      await this.#request('POST', body, headers, o)
+      this.#succeeded(startMs)
+    } catch (error) {
+      if (error instanceof StreamError) this.#failed(error, startMs)
+      throw error
+    } finally {
+      this.inFlight -= 1
+    }
+  }
+
+  /** Any answer proves that someone is there; nothing is written. */
+  async probe(o: Signal): Promise<void> {
+    try {
+      await this.#request('HEAD', undefined, {}, o)
+    } catch (error) {
+      if (!(error instanceof StreamError)) throw error
+      const { status } = error.data
+      if (typeof status === 'number' && ![401, 403, 407].includes(status) && status < 500) return
+      throw error
+    }
+  }
+
+  /** Requests that were under way when a pause began say nothing about how it is after. */
+  #succeeded(startMs: number): void {
+    if (startMs < this.#pausedAtMs) return
+    if (this.#pauses > 0) this.#log.info({ endpoint: this.name }, 'endpoint works again')
+    this.#failures = 0
+    this.#pauses = 0
+  }
+
+  #failed(error: StreamError, startMs: number): void {
+    if (error.kind !== 'transient' || error.code === 'run.aborted' || startMs < this.#pausedAtMs) return
+    this.#failures += 1
+    const asked = error.retryAfterMs ?? 0
+    if (error.code === 'sink.access') this.#pause(accessWaits, error)
+    else if (asked > 0) this.#openUntilMs = Math.max(this.#openUntilMs, Date.now() + Math.min(asked, 300_000))
+    else if (this.#failures >= failuresToOpen) this.#pause(openWaits, error)
+  }
+
+  #pause(waits: RetryWaits, error: StreamError): void {
+    const range = Math.min(waits.maxMs, waits.minMs * 2 ** Math.min(this.#pauses, 20))
+    this.#pausedAtMs = Date.now()
+    this.#openUntilMs = this.#pausedAtMs + range * (0.5 + Math.random() / 2)
+    this.#failures = failuresToOpen
+    this.#pauses += 1
+    if (this.#pauses > 1) return
+    const facts = { endpoint: this.name, error: explainError(error) }
+    if (error.code === 'sink.access')
+      this.#log.error(facts, 'endpoint refuses us; its batches wait or go to the others')
+    else this.#log.warn(facts, 'endpoint fails; its batches wait or go to the others')
+  }
+
+  async #request(
+    method: 'POST' | 'HEAD',
+    body: Buffer | undefined,
+    headers: Readonly<Record<string, string>>,
+    o: Signal,
+  ): Promise<void> {
+    const limit = this.#timeoutMs > 0 ? AbortSignal.timeout(this.#timeoutMs) : undefined
+    const signal = limit ? AbortSignal.any([o.signal, limit]) : o.signal
+    const send = () =>
+      this.#pool.request({
+        method,
+        path: this.#path,
+        headers: { ...this.#headers, ...headers },
+        ...(body === undefined ? {} : { body }),
+        signal,
+      })
+    let response: Dispatcher.ResponseData
+    try {
+      response = await send().catch((error: unknown) => {
+        // A kept connection that the server closed meanwhile says nothing about the server: once more, at once.
+        if (isClosedSocket(error) && !signal.aborted) return send()
+        throw error
+      })
+    } catch (error) {
+      if (o.signal.aborted)
+        throw new StreamError('run.aborted', `post to ${this.name} interrupted by the stop`, { cause: error })
+      const why = limit?.aborted ? `no answer within timeout (${this.#timeoutMs / 1000} s)` : ''
+      throw new StreamError('sink.unavailable', `cannot post to ${this.name}${why === '' ? '' : `: ${why}`}`, {
+        cause: error,
+        data: { endpoint: this.name, timeout: isTimeout(error) || limit?.aborted === true },
+      })
+    }
+    const { statusCode: status } = response
+    if (status >= 200 && status < 300) {
+      // The status is the answer; what follows it is only read so that the connection can be used again.
+      await response.body.dump({ limit: 128 * 1024 }).catch(() => undefined)
+      return
+    }
+    throw await this.#refusal(status, response)
+  }
+
+  async #refusal(status: number, response: Dispatcher.ResponseData): Promise<StreamError> {
+    const words = await readWords(response.body)
+    const message = `${this.name} answered ${status}${words === '' ? '' : `: ${words}`}`
+    const data = { endpoint: this.name, status }
+    const retryAfterMs = retryAfter(response.headers['retry-after'])
+    if (status === 413) return new StreamError('sink.too_large', message, { data })
+    if (status === 429) return new StreamError('sink.throttled', message, { data, retryAfterMs })
+    if (status >= 500 || status === 408 || status === 425)
+      return new StreamError('sink.unavailable', message, { data, retryAfterMs })
+    if (status < 400) {
+      const target = response.headers.location
+      return new StreamError('sink.access', `${message} (a redirect to ${String(target)}: give that URL as endpoint)`, {
+        data,
+      })
+    }
+    if ([401, 403, 404, 405, 407].includes(status)) return new StreamError('sink.access', message, { data })
+    return new StreamError('sink.rejected', message, { data })
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.destroy()
+  }
+}
+
+export function basicHeader(username: string, password: string): string {
+  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`
+}
+
+function unescaped(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch (error) {
+    throw new StreamError('config.invalid', 'an endpoint URL has a user or password with a bad % escape', {
+      cause: error,
+    })
+  }
+}
+
+function tlsOptions(tls: HttpConnection['tls']) {
+  const { ca_file, cert_file, key_file } = tls
+  const files = {
+    ...(ca_file === undefined ? {} : { ca: pem(ca_file, 'tls.ca_file') }),
+    ...(cert_file === undefined ? {} : { cert: pem(cert_file, 'tls.cert_file') }),
+    ...(key_file === undefined ? {} : { key: pem(key_file, 'tls.key_file') }),
+  }
+  try {
+    createSecureContext(files)
+  } catch (error) {
+    throw new StreamError('config.invalid', 'the tls files are no usable certificate and key', { cause: error })
+  }
+  return { ...files, rejectUnauthorized: !tls.insecure_skip_verify }
+}
+
+function pem(path: string, field: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    throw new StreamError('config.invalid', `cannot read ${field} ${path}`, { cause: error })
+  }
+}
+
+function isClosedSocket(error: unknown): boolean {
+  if (error instanceof errors.SocketError) return (error.socket?.bytesRead ?? 0) > 0
+  return error instanceof Error && 'code' in error && (error.code === 'ECONNRESET' || error.code === 'EPIPE')
+}
+
+function isTimeout(error: unknown): boolean {
+  return (
+    error instanceof errors.HeadersTimeoutError ||
+    error instanceof errors.BodyTimeoutError ||
+    error instanceof errors.ConnectTimeoutError
+  )
+}
+
+/** RFC 9110 10.2.3: seconds or a date; in ms from now. */
+function retryAfter(header: string | string[] | undefined): number | undefined {
+  if (typeof header !== 'string') return undefined
+  if (/^\d+(\.\d+)?$/.test(header.trim())) return Number(header) * 1000
+  const at = Date.parse(header)
+  return Number.isNaN(at) ? undefined : Math.max(0, at - Date.now())
+}
+
+/** The first words of an answer, in one line. The rest is not read, however long it is. */
+async function readWords(body: Dispatcher.ResponseData['body']): Promise<string> {
+  const chunks: Buffer[] = []
+  let length = 0
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      chunks.push(chunk)
+      length += chunk.length
+      if (length >= wordsBytes) break
+    }
+  } catch {
+    // What came before the break is all there is.
+  }
+  const text = Buffer.concat(chunks).toString('utf8', 0, Math.min(length, wordsBytes))
+  return text.replaceAll(/[\p{Cc}\s]+/gu, ' ').trim()
+}
