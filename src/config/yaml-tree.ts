@@ -54,7 +54,11 @@ class TreeReader {
         logLevel: 'silent',
       })
       this.#document = document
-      for (const problem of [...document.errors, ...document.warnings]) this.#syntax(problem)
+      // After the first real error the parser has lost its way; what it says then helps nobody.
+      const first = document.errors.find(({ code }) => code !== 'DUPLICATE_KEY')
+      for (const problem of [...document.errors, ...document.warnings]) {
+        if (problem === first || problem.code === 'DUPLICATE_KEY' || first === undefined) this.#syntax(problem)
+      }
       if (this.#problems.length === 0) value = this.#node(document.contents, [])
     } catch (error) {
       if (!(error instanceof RangeError)) throw error
@@ -155,8 +159,8 @@ class TreeReader {
     if (problem.code === 'DUPLICATE_KEY') message = `the key ${/^[^\s:]*/.exec(rest)?.[0]} is there twice`
     else if (problem.code === 'MULTIPLE_DOCS') message = 'there is more than one document (`---`) in the file'
     else if (problem.code === 'TAB_AS_INDENT') message = 'indentation must be spaces, not tabs'
-    else if (/^.{0,3}\{/.test(rest) && this.#text.slice(0, offset + 3).endsWith('${', offset + 2)) {
-      message += ': inside [ ] and { } put ${NAME} in quotes'
+    else if (rest.startsWith('{') && this.#text[offset - 1] === '$') {
+      message = '${NAME} must be in quotes here, inside [ ] or { }'
     }
     this.#report([], offset, message)
   }

@@ -10,20 +10,12 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { ListedObject, Log, Outcome } from '../core/component.ts'
 import { type Counts, nothingCounted, type Position, startOfObject } from '../core/delivery.ts'
 import { explainError, StreamError } from '../core/errors.ts'
+import { entryFromRow, type ObjectRow, openDatabase, rowValues, upsertObject } from './database.ts'
 import type { Horizon, Ledger, ObjectEntry, ObjectState, QuarantineEntry, RejectedRecords, Totals } from './ledger.ts'
 import { takeLock } from './lock.ts'
-import { makeParent, readStateFile, writeStateFile } from './state-file.ts'
-import {
-  entryFromRow,
-  type ObjectRow,
-  openDatabase,
-  packRecords,
-  type QuarantineRow,
-  quarantineFromRow,
-  recordsFromRow,
-  rowValues,
-  upsertObject,
-} from './tables.ts'
+import { firstMeta, holderOf, type Meta, readMeta, writeMeta } from './meta.ts'
+import { QuarantineTable } from './quarantine-table.ts'
+import { makeParent, readStateFile, type StateFileContent, writeStateFile } from './state-file.ts'
 
 export interface LedgerOptions {
   /** Path of state.json; the database stands beside it. */
@@ -48,18 +40,7 @@ export function openLedger(o: LedgerOptions): SqliteLedger {
   return new SqliteLedger(o)
 }
 
-interface Meta {
-  horizon: Horizon
-  totals: Totals
-  /** Timestamps, in seconds, that state.json may have because we wrote them. */
-  written: number[]
-  /** state.json was set aside because it could not be read: that it is missing is no wish of the operator. */
-  setAside: boolean
-  pid: number
-}
-
 const finalStates: ReadonlySet<ObjectState> = new Set(['done', 'quarantined', 'vanished', 'replaced', 'requeued'])
-const noTotals: Totals = { files: 0, bytes: 0, lastTimeMs: 0, lastKey: '' }
 
 export function databasePath(statePath: string): string {
   return `${statePath.replace(/\.json$/, '')}.db`
@@ -68,6 +49,7 @@ export function databasePath(statePath: string): string {
 export class SqliteLedger implements Ledger {
   readonly #o: LedgerOptions
   readonly #db: DatabaseSync
+  readonly #quarantine: QuarantineTable
   readonly #lock: { close(): void } | undefined
   readonly #statements = new Map<string, StatementSync>()
   /** Objects under way, and whether their row is behind. */
@@ -97,7 +79,8 @@ export class SqliteLedger implements Ledger {
         o.mode === 'readonly' && !exists
           ? openDatabase(':memory:', { readOnly: false })
           : openDatabase(path, { readOnly: o.mode === 'readonly' })
-      this.#meta = this.#readMeta()
+      this.#quarantine = new QuarantineTable(this.#db, o.nowMs)
+      this.#meta = readMeta(this.#db, firstHorizon(o))
       if (o.mode === 'exclusive') this.#reconcile(exists)
       else if (!exists) this.#meta.horizon = firstHorizon(o)
     } catch (error) {
@@ -126,23 +109,10 @@ export class SqliteLedger implements Ledger {
     }
   }
 
-  #readMeta(): Meta {
-    const rows = this.#prepare('SELECT name, value FROM meta').all() as Array<{ name: string; value: string }>
-    const stored = Object.fromEntries(
-      rows.map(({ name, value }) => [name, JSON.parse(value) as unknown]),
-    ) as Partial<Meta>
-    return { horizon: firstHorizon(this.#o), totals: noTotals, written: [], setAside: false, pid: 0, ...stored }
-  }
-
-  #writeMeta(): void {
-    const put = this.#prepare('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)')
-    for (const [name, value] of Object.entries(this.#meta)) put.run(name, JSON.stringify(value))
-  }
-
   /** Compares state.json with what we wrote, and obeys what an operator changed. */
   #reconcile(existed: boolean): void {
     const { statePath, log } = this.#o
-    const content = readStateFile(statePath)
+    const content = this.#readFile()
     const hasHistory =
       existed && (this.#meta.written.length > 0 || this.#prepare('SELECT 1 FROM objects LIMIT 1').get() !== undefined)
     this.#meta.pid = process.pid
@@ -173,7 +143,7 @@ export class SqliteLedger implements Ledger {
       }
     }
     this.#meta.setAside = false
-    this.#transaction(() => this.#writeMeta())
+    this.#transaction(() => writeMeta(this.#db, this.#meta))
     this.save()
     if (this.#saveFailed) {
       throw new StreamError(
@@ -183,12 +153,20 @@ export class SqliteLedger implements Ledger {
     }
   }
 
+  #readFile(): StateFileContent {
+    try {
+      return readStateFile(this.#o.statePath)
+    } catch (error) {
+      throw new StreamError('ledger.corrupt', `cannot read state.file_path ${this.#o.statePath}`, { cause: error })
+    }
+  }
+
   #setAside(why: string, hasHistory: boolean): never {
     const { statePath, nowMs } = this.#o
     const aside = `${statePath}.corrupt-${iso(nowMs()).replaceAll(/[:.]/g, '-')}`
     renameSync(statePath, aside)
     this.#meta.setAside = true
-    this.#transaction(() => this.#writeMeta())
+    this.#transaction(() => writeMeta(this.#db, this.#meta))
     const next = hasHistory
       ? 'the ledger beside it is whole: start again, and it goes on where it was'
       : 'there is no ledger beside it: start again to begin by start_at'
@@ -275,7 +253,7 @@ export class SqliteLedger implements Ledger {
         | undefined
       const counted = row !== undefined && finalStates.has(row.state)
       this.#prepare(upsertObject).run(...rowValues(entry))
-      if (outcome === 'quarantined') this.#keepObject(entry, reason ?? '')
+      if (outcome === 'quarantined') this.#quarantine.keepObject(entry, reason ?? '')
       if (outcome === 'failed') return
       const { totals } = this.#meta
       const isLater = timeMs >= totals.lastTimeMs
@@ -294,94 +272,36 @@ export class SqliteLedger implements Ledger {
     this.#behind.delete(id)
   }
 
-  #keepObject({ id, bucket, key, position }: ObjectEntry, reason: string): void {
-    this.#prepare(
-      `INSERT INTO quarantine (kind, object_id, bucket, key, reason, records, start, start_records, first_record, count, created_ms)
-       VALUES ('object', ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)
-       ON CONFLICT (object_id, kind, first_record, count) DO UPDATE SET reason = excluded.reason, requeued = 0`,
-    ).run(
-      id,
-      bucket,
-      key,
-      reason,
-      position.records,
-      position.offset,
-      position.offsetRecords,
-      position.records,
-      this.#o.nowMs(),
-    )
-  }
-
-  reject(rejected: RejectedRecords): void {
-    const { object, firstRecord, contentType, multiline, reason } = rejected
-    const { data, ends } = packRecords(rejected)
-    this.#prepare(
-      `INSERT INTO quarantine (kind, object_id, bucket, key, reason, records, start, start_records, first_record, count, content_type, multiline, data, ends, created_ms)
-       VALUES ('records', ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?)
-       ON CONFLICT (object_id, kind, first_record, count) DO UPDATE SET reason = excluded.reason, requeued = 0`,
-    ).run(
-      object.id,
-      object.bucket,
-      object.key,
-      reason,
-      firstRecord,
-      firstRecord,
-      rejected.ends.length,
-      contentType,
-      multiline ? 1 : 0,
-      data,
-      ends,
-      this.#o.nowMs(),
-    )
+  reject(records: RejectedRecords): void {
+    this.#quarantine.keepRecords(records)
   }
 
   quarantine(o: { readonly limit?: number } = {}): QuarantineEntry[] {
-    const rows = this.#prepare('SELECT * FROM quarantine ORDER BY entry DESC LIMIT ?').all(o.limit ?? -1)
-    return (rows as unknown as QuarantineRow[]).map(quarantineFromRow)
-  }
-
-  #quarantineRow(id: number): QuarantineRow | undefined {
-    return this.#prepare('SELECT * FROM quarantine WHERE entry = ?').get(id) as QuarantineRow | undefined
+    return this.#quarantine.list(o.limit ?? -1)
   }
 
   quarantined(id: number): QuarantineEntry | undefined {
-    const row = this.#quarantineRow(id)
-    return row && quarantineFromRow(row)
+    return this.#quarantine.find(id)
   }
 
   rejectedRecords(id: number): RejectedRecords | undefined {
-    const row = this.#quarantineRow(id)
-    return row && recordsFromRow(row)
+    return this.#quarantine.records(id)
   }
 
   requeue(ids: readonly number[] | 'all'): number {
     let marked = 0
     this.#transaction(() => {
-      const wanted = ids === 'all' ? this.quarantine().map(({ id }) => id) : ids
-      for (const id of wanted) {
-        marked += Number(this.#prepare('UPDATE quarantine SET requeued = 1 WHERE entry = ?').run(id).changes)
-        this.#prepare(
-          `UPDATE objects SET state = 'requeued' WHERE state = 'quarantined'
-           AND id = (SELECT object_id FROM quarantine WHERE entry = ? AND kind = 'object')`,
-        ).run(id)
-      }
+      marked = this.#quarantine.requeue(ids)
     })
     return marked
   }
 
   requeued(): QuarantineEntry[] {
-    const rows = this.#prepare('SELECT * FROM quarantine WHERE requeued = 1 ORDER BY entry').all()
-    return (rows as unknown as QuarantineRow[]).map(quarantineFromRow)
+    return this.#quarantine.requeued()
   }
 
   release(id: number, delivered = 0): void {
-    this.#transaction(() => {
-      this.#prepare(
-        `UPDATE objects SET quarantined = quarantined - ?1, delivered = delivered + ?1
-         WHERE id = (SELECT object_id FROM quarantine WHERE entry = ?2 AND kind = 'records')`,
-      ).run(delivered, id)
-      this.#prepare('DELETE FROM quarantine WHERE entry = ?').run(id)
-    })
+    this.#transaction(() => this.#quarantine.release(id, delivered))
   }
 
   objects(o: { readonly states?: readonly ObjectState[]; readonly limit?: number } = {}): ObjectEntry[] {
@@ -418,7 +338,9 @@ export class SqliteLedger implements Ledger {
         floor: { timeMs, setAtMs: nowMs() },
       }
       this.#meta.totals = { ...this.#meta.totals, lastTimeMs: timeMs, lastKey: '' }
-      this.#writeMeta()
+      this.#meta.written = [Math.floor(timeMs / 1000)]
+      this.#lastFile = ''
+      writeMeta(this.#db, this.#meta)
       log.warn(
         { time: iso(timeMs), readAgain: Number(again), unfinishedLeftAlone: Number(left) },
         isBack ? 'moved back: objects from this time on are read again' : 'moved on: older objects are left alone',
@@ -433,7 +355,7 @@ export class SqliteLedger implements Ledger {
     this.#behind.clear()
     this.#transaction(() => {
       this.#db.exec('DELETE FROM objects; DELETE FROM meta')
-      this.#meta = { horizon: firstHorizon(this.#o), totals: noTotals, written: [], setAside: false, pid: process.pid }
+      this.#meta = firstMeta(firstHorizon(this.#o))
     })
     rmSync(this.#o.statePath, { force: true })
     this.#forgotten = true
@@ -455,7 +377,7 @@ export class SqliteLedger implements Ledger {
         // Both the old and the new time are ours until the file is written.
         const last = this.#meta.written.at(-1)
         this.#meta.written = [...(last === undefined ? [] : [last]), state.last_processed_timestamp]
-        this.#writeMeta()
+        writeMeta(this.#db, this.#meta)
       })
       this.#behind.clear()
       writeStateFile(this.#o.statePath, state)
@@ -495,8 +417,13 @@ export class SqliteLedger implements Ledger {
   #lastFile: string | undefined
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.save()
+    this.drop()
+  }
+
+  /** Closes without saving: what a stop that cannot wait leaves is what a killed process leaves. */
+  drop(): void {
     if (this.#closed) return
-    if (!this.#forgotten) this.save()
     this.#closed = true
     this.#statements.clear()
     this.#db.close()
@@ -506,18 +433,6 @@ export class SqliteLedger implements Ledger {
 
 function firstHorizon({ startMs, nowMs }: LedgerOptions): Horizon {
   return { checkpointMs: 0, sweepMs: 0, floor: { timeMs: startMs, setAtMs: startMs > 0 ? nowMs() : 0 }, listed: true }
-}
-
-/** The process that holds the lock, as it wrote down itself. */
-function holderOf(path: string): string {
-  try {
-    const db = openDatabase(path, { readOnly: true })
-    const row = db.prepare(`SELECT value FROM meta WHERE name = 'pid'`).get() as { value: string } | undefined
-    db.close()
-    return row?.value ?? 'unknown'
-  } catch {
-    return 'unknown'
-  }
 }
 
 function iso(ms: number): string {

@@ -201,7 +201,7 @@ class Store {
     )
     for (;;) {
       const entry = cursor.next()
-      if (!entry || !entry.key.startsWith(prefix)) break
+      if (!entry?.key.startsWith(prefix)) break
       if (contents.length + folders.length >= maxKeys) {
         truncated = maxKeys > 0
         break

@@ -1,98 +1,459 @@
 /**
- * fauxqs (an S3 emulator from npm, https://github.com/kibertoad/fauxqs) behind our front, so that it can be made to fail.
- * Objects are in its memory. What it does wrong, and nothing here mends (as of 2.4.1): see s3.test.ts; where that
- * matters, use startMemoryS3.
+ * A small S3 server in this process, for tests and measurements: path style, no signatures checked, one set of objects
+ * under whatever bucket name it is asked for. Its objects cost memory or, virtual, none; each request may be made to fail.
+ *
+ * Serves ListObjectsV2, GetObject, HeadObject, PutObject, DeleteObject, HeadBucket, CreateBucket, GetBucketLocation.
  */
-import { startFauxqs } from 'fauxqs'
-import { Agent, request as send } from 'undici'
-import type { S3Request } from './s3-faults.ts'
-import { type S3Answer, type S3Front, startFront } from './s3-front.ts'
-import { archivedAnswer, type PutOptions } from './s3-memory.ts'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type ListPage, type PutOptions, type S3Body, S3Store, type StoredObject } from './s3-store.ts'
+import {
+  errorBody,
+  escapeXml,
+  invalidObjectState,
+  parseRange,
+  readBody,
+  readRequest,
+  type S3ErrorAnswer,
+  type S3Request,
+  s3Errors,
+  urlEncodeKey,
+  xmlHeader,
+} from './s3-wire.ts'
 
-export interface FauxqsS3 extends S3Front {
-  readonly bucket: string
-  put(key: string, body: Buffer | string, options?: PutOptions): Promise<void>
+/** What happens to one request. Bytes are counted from the begin of the body of this answer. */
+export type S3Fault =
+  /** An error answer; `s3Errors` of s3-wire.ts has the usual ones. */
+  | S3ErrorAnswer
+  /** The connection ends after that many bytes, though Content-Length promised more. -1: before any answer. */
+  | { readonly cutAfter: number }
+  /** The body ends after that many bytes and Content-Length tells no more: only the listed size betrays it. */
+  | { readonly shortAfter: number }
+  /** After that many bytes nothing more comes; the connection stays open. -1: no answer at all. */
+  | { readonly stallAfter: number }
+  /** 200 and the whole object, whatever was asked for (RFC 9110 14.2 allows it). */
+  | { readonly ignoreRange: true }
+  | { readonly delayMs: number; readonly then?: S3Fault }
+
+/** `n` counts the requests for this key (or prefix) from 1. A hook may also change the bucket before it answers. */
+export type FaultHook = (name: string, n: number) => S3Fault | undefined | Promise<S3Fault | undefined>
+
+export interface S3Faults {
+  onGet?: FaultHook | undefined
+  onHead?: FaultHook | undefined
+  onPut?: FaultHook | undefined
+  /** Gets the prefix. */
+  onList?: FaultHook | undefined
 }
 
-export async function startS3(options: { readonly bucket?: string; readonly trace?: boolean } = {}): Promise<FauxqsS3> {
-  const bucket = options.bucket ?? 'logs'
-  const fauxqs = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false })
-  fauxqs.createBucket(bucket)
-  const target = `http://127.0.0.1:${fauxqs.port}`
-  const agent = new Agent({ connections: 32 })
-  const overrides = new Map<string, PutOptions>()
+/** One request as it came. */
+export interface RecordedRequest {
+  readonly method: string
+  readonly key: string
+  readonly query: URLSearchParams
+  readonly range: string | undefined
+}
 
-  async function forward(request: S3Request): Promise<S3Answer> {
-    const stored = overrides.get(request.key)
-    if (request.operation === 'put' || request.operation === 'delete') overrides.delete(request.key)
-    if (request.operation === 'get' && /^(GLACIER|DEEP_ARCHIVE)$/.test(stored?.storageClass ?? '')) {
-      return archivedAnswer(stored?.storageClass ?? '', request)
-    }
-    const response = await send(`${target}${request.url}`, {
-      method: request.method as 'GET',
-      headers: endToEnd(request.headers),
-      dispatcher: agent,
-      ...(request.rawBody.length > 0 ? { body: request.rawBody } : {}),
+export interface VirtualObject {
+  readonly key: string
+  readonly size: number
+  /** Bytes `from` up to, not including, `to`. */
+  readonly body: (from: number, to: number) => S3Body
+  readonly lastModified?: Date
+  readonly storageClass?: string
+}
+
+export interface VirtualListing {
+  /** Bytes of each; 0 if left out. */
+  readonly sizeOf?: (index: number) => number
+  readonly lastModifiedOf?: (index: number) => Date
+  /** The whole object; without it every GET is a NoSuchKey. */
+  readonly bodyOf?: (index: number) => Buffer
+}
+
+export interface S3Counters {
+  list: number
+  get: number
+  head: number
+  put: number
+  delete: number
+  other: number
+  /** Bytes of bodies of objects handed to the sockets. */
+  bytesSent: number
+}
+
+export interface S3Server {
+  /** `http://127.0.0.1:<port>` */
+  readonly endpoint: string
+  readonly port: number
+  put(key: string, body: Buffer | string, o?: PutOptions): void
+  remove(key: string): void
+  addVirtual(object: VirtualObject): void
+  /** `count` objects that cost no memory. `keyOf` must rise in the order of UTF-8 bytes. */
+  addVirtualListing(count: number, keyOf: (index: number) => string, o?: VirtualListing): void
+  /** The bytes of an object that was put. */
+  read(key: string): Buffer | undefined
+  /** What was asked, in order; empty it at will. Not kept if `record` is false. */
+  readonly requests: RecordedRequest[]
+  record: boolean
+  readonly counters: S3Counters
+  /** Set or replace hooks at any time. */
+  readonly faults: S3Faults
+  /** Lists lack `Size`, as some S3-like servers have it. */
+  listWithoutSize: boolean
+  /** The bucket names that exist; undefined: all. */
+  buckets: Set<string> | undefined
+  /** Breaks open connections. */
+  close(): Promise<void>
+}
+
+/** Starts on a free port of 127.0.0.1. */
+export async function startS3(): Promise<S3Server> {
+  const state = new State()
+  const http = createServer((incoming, response) => {
+    serve(state, incoming, response).catch((error: unknown) => {
+      if (response.destroyed) return
+      // The client left, or this server (or a hook) is broken: the latter must be seen.
+      const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      if (response.headersSent) response.destroy()
+      else response.writeHead(500, { 'content-type': 'text/plain' }).end(`test server: ${message}`)
     })
-    const given = endToEnd(response.headers)
-    if (request.operation === 'list') {
-      const text = withOverrides(await response.body.text(), overrides)
-      const headers = { 'content-type': 'application/xml' }
-      return { status: response.statusCode, headers, body: Buffer.from(text) }
-    }
-    if (stored?.lastModified) given['last-modified'] = stored.lastModified.toUTCString()
-    return { status: response.statusCode, headers: given, body: response.body as AsyncIterable<Buffer> }
-  }
-
-  const front = await startFront(forward, options)
-  return Object.assign(front, {
-    bucket,
-    put: async (key: string, body: Buffer | string, put: PutOptions = {}) => {
-      const path = key.split('/').map(encodeURIComponent).join('/')
-      const response = await send(`${target}/${bucket}/${path}`, { method: 'PUT', body, dispatcher: agent })
-      await response.body.dump()
-      if (response.statusCode !== 200) throw new Error(`cannot put ${key}: ${response.statusCode}`)
-      overrides.set(key, put)
+  })
+  http.keepAliveTimeout = 60_000
+  http.listen(0, '127.0.0.1')
+  await once(http, 'listening')
+  const { port } = http.address() as AddressInfo
+  return Object.assign(state, {
+    endpoint: `http://127.0.0.1:${port}`,
+    port,
+    close: async () => {
+      if (!http.listening) return
+      const closed = once(http, 'close')
+      http.close()
+      http.closeAllConnections()
+      await closed
     },
-    close: closing(front, async () => {
-      await agent.destroy()
-      await fauxqs.stop()
-    }),
   })
 }
 
-/** Headers that are passed on. */
-function endToEnd(headers: Readonly<Record<string, string | string[] | undefined>>): Record<string, string> {
-  const passed: Record<string, string> = {}
-  for (const [name, value] of Object.entries(headers)) {
-    if (value !== undefined && !hopByHop.has(name)) passed[name] = value.toString()
+class State {
+  readonly store = new S3Store()
+  readonly requests: RecordedRequest[] = []
+  record = true
+  readonly counters: S3Counters = { list: 0, get: 0, head: 0, put: 0, delete: 0, other: 0, bytesSent: 0 }
+  readonly faults: S3Faults = {}
+  listWithoutSize = false
+  buckets: Set<string> | undefined
+  readonly #asked = new Map<string, number>()
+
+  put(key: string, body: Buffer | string, o?: PutOptions): void {
+    this.store.put(key, typeof body === 'string' ? Buffer.from(body) : body, o)
   }
-  return passed
+
+  remove(key: string): void {
+    this.store.remove(key)
+  }
+
+  read(key: string): Buffer | undefined {
+    const object = this.store.get(key)
+    const body = object?.body(0, object.size)
+    return Buffer.isBuffer(body) ? body : undefined
+  }
+
+  addVirtual(o: VirtualObject): void {
+    const etag = createHash('md5').update(`${o.key} ${o.size}`).digest('hex')
+    const { size, body, lastModified = new Date(), storageClass = 'STANDARD' } = o
+    this.store.add(o.key, { size, etag: `"${etag}"`, lastModified, storageClass, body })
+  }
+
+  addVirtualListing(count: number, keyOf: (index: number) => string, o: VirtualListing = {}): void {
+    const now = new Date()
+    this.store.addShelf({
+      count,
+      keyAt: keyOf,
+      objectAt: (index) => {
+        const { sizeOf, lastModifiedOf, bodyOf } = o
+        return {
+          size: sizeOf?.(index) ?? 0,
+          etag: `"${index.toString(16).padStart(32, '0')}"`,
+          lastModified: lastModifiedOf?.(index) ?? now,
+          storageClass: 'STANDARD',
+          body: (from, to) => bodyOf?.(index).subarray(from, to) ?? Buffer.alloc(0),
+        }
+      },
+    })
+  }
+
+  /** The fault for this request, if a hook is set. */
+  fault(hook: keyof S3Faults, name: string): S3Fault | undefined | Promise<S3Fault | undefined> {
+    const counted = `${hook} ${name}`
+    const call = this.faults[hook]
+    if (!call) return undefined
+    const n = (this.#asked.get(counted) ?? 0) + 1
+    this.#asked.set(counted, n)
+    return call(name, n)
+  }
 }
 
-/** fauxqs lets nobody set times and storage classes: they are written into its list answers. */
-function withOverrides(xml: string, overrides: ReadonlyMap<string, PutOptions>): string {
-  return xml.replaceAll(/<Contents>.*?<\/Contents>/gs, (contents) => {
-    const key = /<Key>(.*?)<\/Key>/s.exec(contents)?.[1] ?? ''
-    const { lastModified, storageClass } = overrides.get(unescapeXml(key)) ?? {}
-    let text = contents
-    if (lastModified) text = text.replace(/(<LastModified>)[^<]*/, `$1${lastModified.toISOString()}`)
-    if (storageClass) text = text.replace(/(<StorageClass>)[^<]*/, `$1${storageClass}`)
-    return text
+async function serve(state: State, incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+  const request = readRequest(incoming)
+  const { method, key, query } = request
+  if (state.record) state.requests.push({ method, key, query, range: incoming.headers.range })
+  const body = method === 'PUT' || method === 'POST' ? await readBody(incoming) : undefined
+  const list = key === '' && method === 'GET' && !query.has('location') && request.bucket !== ''
+  const operation = list ? 'list' : key === '' ? 'other' : operations[method]
+  state.counters[operation ?? 'other'] += 1
+  const known = !state.buckets || state.buckets.has(request.bucket)
+  if (!known && !(method === 'PUT' && key === '')) return refuse(request, response, s3Errors.noSuchBucket)
+
+  const hook = operation === undefined ? undefined : hooks[operation]
+  const fault = hook ? state.fault(hook, list ? (query.get('prefix') ?? '') : key) : undefined
+  const harm = await harmless(request, response, fault instanceof Promise ? await fault : fault)
+  if (harm === 'answered') return
+  if (list) return serveList(state, request, response, harm)
+  if (operation === 'get' || operation === 'head') return serveObject(state, request, response, harm)
+  if (operation === 'put' && body) return servePut(state, request, response, body)
+  if (operation === 'delete') {
+    state.store.remove(key)
+    return answer(response, 204, {})
+  }
+  serveBucket(state, request, response)
+}
+
+const operations: Partial<Record<string, keyof S3Counters & ('get' | 'head' | 'put' | 'delete')>> = {
+  GET: 'get',
+  HEAD: 'head',
+  PUT: 'put',
+  DELETE: 'delete',
+}
+const hooks: Partial<Record<string, keyof S3Faults>> = { get: 'onGet', head: 'onHead', put: 'onPut', list: 'onList' }
+
+/** Faults that need no body are dealt with here; the rest is given back. */
+async function harmless(
+  request: S3Request,
+  response: ServerResponse,
+  fault: S3Fault | undefined,
+): Promise<S3Fault | undefined | 'answered'> {
+  if (fault === undefined) return undefined
+  if ('delayMs' in fault) {
+    await sleep(fault.delayMs)
+    return harmless(request, response, fault.then)
+  }
+  if ('code' in fault) {
+    refuse(request, response, fault)
+    return 'answered'
+  }
+  if ('cutAfter' in fault && fault.cutAfter < 0) {
+    response.socket?.resetAndDestroy()
+    return 'answered'
+  }
+  return 'stallAfter' in fault && fault.stallAfter < 0 ? 'answered' : fault
+}
+
+function serveBucket(state: State, request: S3Request, response: ServerResponse): void {
+  const { method, query, bucket } = request
+  if (method === 'HEAD') return answer(response, 200, { 'x-amz-bucket-region': 'us-east-1' })
+  if (method === 'PUT') {
+    state.buckets?.add(bucket)
+    return answer(response, 200, { location: `/${bucket}` })
+  }
+  if (method === 'GET' && query.has('location')) {
+    const xml = `${xmlHeader}<LocationConstraint ${namespace}/>`
+    return answer(response, 200, { 'content-type': 'application/xml' }, Buffer.from(xml))
+  }
+  refuse(request, response, { status: 501, code: 'NotImplemented', message: `${method} /${bucket}/${request.key}` })
+}
+
+function servePut(state: State, request: S3Request, response: ServerResponse, body: Buffer): void {
+  const { headers, key } = request
+  const md5 = headers['content-md5']
+  if (headers['if-none-match'] === '*' && state.store.get(key)) {
+    return refuse(request, response, s3Errors.preconditionFailed)
+  }
+  if (md5 !== undefined && md5 !== createHash('md5').update(body).digest('base64')) {
+    return refuse(request, response, s3Errors.badDigest)
+  }
+  const storageClass = headers['x-amz-storage-class']?.toString()
+  const { etag } = state.store.put(key, body, storageClass === undefined ? {} : { storageClass })
+  answer(response, 200, { etag })
+}
+
+function serveObject(
+  state: State,
+  request: S3Request,
+  response: ServerResponse,
+  fault: S3Fault | undefined,
+): void | Promise<void> {
+  const object = state.store.get(request.key)
+  if (!object) return refuse(request, response, s3Errors.noSuchKey)
+  const { size, etag } = object
+  const { headers } = request
+  if (headers['if-match'] !== undefined && !matches(headers['if-match'], etag)) {
+    return refuse(request, response, s3Errors.preconditionFailed)
+  }
+  if (headers['if-none-match'] !== undefined && matches(headers['if-none-match'], etag)) {
+    return answer(response, 304, { etag })
+  }
+  if (request.method === 'GET' && archived.has(object.storageClass)) {
+    return refuse(request, response, invalidObjectState(object.storageClass))
+  }
+  const ignoreRange = fault !== undefined && 'ignoreRange' in fault
+  const range = ignoreRange ? undefined : parseRange(headers.range?.toString(), size)
+  if (range === 'bad') {
+    const message = 'The requested range is not satisfiable'
+    const unsatisfied = { 'content-range': `bytes */${size}` }
+    return refuse(request, response, { status: 416, code: 'InvalidRange', message, headers: unsatisfied })
+  }
+  const [first, last] = range ?? [0, size - 1]
+  const length = last + 1 - first
+  const given: Record<string, string> = {
+    'content-type': 'binary/octet-stream',
+    'content-length': String(length),
+    'accept-ranges': 'bytes',
+    etag,
+    'last-modified': object.lastModified.toUTCString(),
+    ...(object.storageClass === 'STANDARD' ? {} : { 'x-amz-storage-class': object.storageClass }),
+    ...(range === undefined ? {} : { 'content-range': `bytes ${first}-${last}/${size}` }),
+  }
+  const status = range === undefined ? 200 : 206
+  if (request.method === 'HEAD') return answer(response, status, given)
+  return send(state, response, status, given, object.body(first, last + 1), fault)
+}
+
+const archived = new Set(['GLACIER', 'DEEP_ARCHIVE'])
+
+function matches(header: string | string[], etag: string): boolean {
+  return header
+    .toString()
+    .split(',')
+    .some((one) => one.trim() === '*' || one.trim().replaceAll('"', '') === etag.replaceAll('"', ''))
+}
+
+function serveList(
+  state: State,
+  request: S3Request,
+  response: ServerResponse,
+  fault: S3Fault | undefined,
+): void | Promise<void> {
+  const { query, bucket } = request
+  const asked = {
+    prefix: query.get('prefix') ?? '',
+    delimiter: query.get('delimiter') ?? '',
+    startAfter: query.get('start-after') ?? '',
+    token: query.get('continuation-token') ?? '',
+    maxKeys: Math.min(1000, Number(query.get('max-keys') ?? 1000)),
+  }
+  const encoded = query.get('encoding-type') === 'url' ? urlEncodeKey : escapeXml
+  const page = state.store.list(asked)
+  const one = (name: string, text: string | undefined) => (text === undefined ? '' : `<${name}>${text}</${name}>`)
+  const given = (name: string, text: string) => (text === '' ? '' : one(name, encoded(text)))
+  const xml =
+    `${xmlHeader}<ListBucketResult ${namespace}>${one('Name', escapeXml(bucket))}` +
+    `<Prefix>${encoded(asked.prefix)}</Prefix>${given('Delimiter', asked.delimiter)}` +
+    given('StartAfter', asked.startAfter) +
+    (asked.token === '' ? '' : one('ContinuationToken', asked.token)) +
+    one('NextContinuationToken', page.nextToken) +
+    one('KeyCount', String(page.objects.length + page.prefixes.length)) +
+    one('MaxKeys', String(asked.maxKeys)) +
+    (query.get('encoding-type') === 'url' ? '<EncodingType>url</EncodingType>' : '') +
+    `${one('IsTruncated', String(page.nextToken !== undefined))}${contentsXml(page, encoded, !state.listWithoutSize)}</ListBucketResult>`
+  const body = Buffer.from(xml)
+  const headers = { 'content-type': 'application/xml', 'content-length': String(body.length) }
+  return send(undefined, response, 200, headers, body, fault)
+}
+
+const namespace = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+
+function contentsXml(page: ListPage, encoded: (key: string) => string, withSize: boolean): string {
+  let xml = ''
+  for (const [key, { etag, size, lastModified, storageClass }] of page.objects) {
+    xml +=
+      `<Contents><Key>${encoded(key)}</Key><LastModified>${lastModified.toISOString()}</LastModified>` +
+      `<ETag>&quot;${etag.slice(1, -1)}&quot;</ETag>${withSize ? `<Size>${size}</Size>` : ''}` +
+      `<StorageClass>${storageClass}</StorageClass></Contents>`
+  }
+  for (const prefix of page.prefixes) xml += `<CommonPrefixes><Prefix>${encoded(prefix)}</Prefix></CommonPrefixes>`
+  return xml
+}
+
+function refuse(request: S3Request, response: ServerResponse, error: S3ErrorAnswer): void {
+  const body = request.method === 'HEAD' ? undefined : errorBody(error, request)
+  answer(response, error.status, { 'content-type': 'application/xml', ...error.headers }, body)
+}
+
+function answer(response: ServerResponse, status: number, headers: Record<string, string>, body?: Buffer): void {
+  response.writeHead(status, {
+    'x-amz-request-id': 'TEST',
+    ...(status === 204 || status === 304 ? {} : { 'content-length': body?.length ?? 0 }),
+    ...headers,
   })
+  response.end(body)
 }
 
-function unescapeXml(text: string): string {
-  const named: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
-  return text.replaceAll(/&(\w+);/g, (whole, name: string) => named[name] ?? whole)
-}
-
-const hopByHop = new Set(['connection', 'keep-alive', 'host', 'transfer-encoding', 'expect'])
-
-function closing(front: S3Front, after: () => Promise<void>): () => Promise<void> {
-  const close = front.close
-  return async () => {
-    await close()
-    await after()
+/** A buffer goes out in one piece: a GET of a small object costs next to nothing. */
+function send(
+  state: State | undefined,
+  response: ServerResponse,
+  status: number,
+  headers: Record<string, string>,
+  body: S3Body,
+  fault: S3Fault | undefined,
+): void | Promise<void> {
+  if (Buffer.isBuffer(body) && fault === undefined) {
+    if (state) state.counters.bytesSent += body.length
+    response.writeHead(status, { 'x-amz-request-id': 'TEST', ...headers })
+    response.end(body)
+    return
   }
+  return stream(state, response, status, headers, body, fault ?? { ignoreRange: true })
 }
+
+async function stream(
+  state: State | undefined,
+  response: ServerResponse,
+  status: number,
+  headers: Record<string, string>,
+  body: S3Body,
+  fault: S3Fault,
+): Promise<void> {
+  const whole = Number(headers['content-length'])
+  const limit =
+    'cutAfter' in fault
+      ? fault.cutAfter
+      : 'stallAfter' in fault
+        ? fault.stallAfter
+        : 'shortAfter' in fault
+          ? fault.shortAfter
+          : whole
+  const length = 'shortAfter' in fault ? Math.min(whole, limit) : whole
+  response.writeHead(status, { 'x-amz-request-id': 'TEST', ...headers, 'content-length': String(length) })
+  response.flushHeaders()
+  let left = Math.min(limit, whole)
+  for await (const piece of Buffer.isBuffer(body) ? [body] : body) {
+    if (left <= 0 || response.destroyed) break
+    const part = piece.length > left ? piece.subarray(0, left) : piece
+    left -= part.length
+    if (state) state.counters.bytesSent += part.length
+    if (!response.write(part)) await drained(response)
+  }
+  if (limit >= whole || 'shortAfter' in fault) response.end()
+  // The end, not a reset, which would throw away what the client has not read yet: the place of the break is known.
+  else if ('cutAfter' in fault) response.socket?.end()
+}
+
+/** Waits for room, or for the end of the connection. */
+async function drained(response: ServerResponse): Promise<void> {
+  if (response.destroyed || !response.writableNeedDrain) return
+  const { promise, resolve } = Promise.withResolvers<void>()
+  response.once('drain', resolve)
+  response.once('close', resolve)
+  await promise
+  response.off('drain', resolve)
+  response.off('close', resolve)
+}
+
+export { permanentRedirect, s3Errors } from './s3-wire.ts'
+export type { PutOptions, S3Body, StoredObject }

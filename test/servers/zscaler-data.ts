@@ -1,10 +1,10 @@
 /**
  * Objects as Zscaler's Nanolog Streaming Service writes them to a bucket, in the shape the first seed measured: about
- * 10 MB in 6,554 JSON lines, 640–660 KB as gzip. Every line carries its object's and its own number in `event_id`, always
- * at the same place, so that what arrives can be counted: see Tally. The same options give the same bytes.
+ * 10 MB in 6,554 JSON lines, 640–660 KB as gzip. Every line carries its object's and its own number in `rid`, always at the
+ * same place, so that what arrives can be counted: see LineCounter. The same options give the same bytes.
  */
 import { promisify } from 'node:util'
-import { gzip } from 'node:zlib'
+import { gzip, gzipSync } from 'node:zlib'
 
 export interface ZscalerOptions {
   /** Objects in all. */
@@ -32,10 +32,13 @@ export interface ZscalerObject {
 
 export const zscalerPrefix = '_weblog/feedname=Threat Team - Web/'
 
-/** A line begins with this; the id follows: 8 digits of the object, 8 of the line. */
-const lineStart = '{ "sourcetype" : "zscalernss-web", "event" : {"event_id":"'
+/** A line begins with this; the id follows: 6 digits of the object, 6 of the line. */
+const lineStart = '{ "sourcetype" : "zscalernss-web", "event" : {"rid":"'
 const idOffset = lineStart.length
+const digits = 6
 
+/** Lines of one object, as the first seed measured. */
+const seedLines = 6554
 const gzipAsync = promisify(gzip)
 
 /** Makes objects one after the other from a common template; only numbers differ. */
@@ -49,7 +52,7 @@ export class ZscalerData {
 
   constructor(options: ZscalerOptions) {
     this.#options = {
-      linesPerObject: 6554,
+      linesPerObject: seedLines,
       lineBytes: 1530,
       prefix: zscalerPrefix,
       start: new Date('2025-10-12T21:41:32Z'),
@@ -82,16 +85,15 @@ export class ZscalerData {
   }
 
   /** `<prefix>year=2025/month=10/day=12/1760305292_56442_130_1.gz`, months and days unpadded; names differ within a second. */
-  key(index: number): string {
-    const time = this.time(index)
+  key(index: number, time = this.time(index)): string {
     const day = `year=${time.getUTCFullYear()}/month=${time.getUTCMonth() + 1}/day=${time.getUTCDate()}`
-    return `${this.#options.prefix}${day}/${time.getTime() / 1000}_${56442 + (index % 7)}_${130 + index}_${1 + (index % 3)}.gz`
+    return `${this.#options.prefix}${day}/${Math.floor(time.getTime() / 1000)}_${56442 + (index % 7)}_${130 + index}_${1 + (index % 3)}.gz`
   }
 
   text(index: number): Buffer {
     const text = Buffer.from(this.#template)
-    const digits = Buffer.from(String(index).padStart(8, '0'))
-    for (const start of this.#starts) text.set(digits, start + idOffset)
+    const id = Buffer.from(String(index).padStart(digits, '0'))
+    for (const start of this.#starts) text.set(id, start + idOffset)
     return text
   }
 
@@ -111,7 +113,29 @@ export class ZscalerData {
   }
 }
 
-export interface TallyResult {
+const single = new Map<number, ZscalerData>()
+
+/** One object of its own; `startMs` is the time in its name, 5 s after that of the object before it if left out. */
+export function zscalerObject(o: { readonly object: number; readonly lines?: number; readonly startMs?: number }): {
+  readonly key: string
+  /** gzip */
+  readonly body: Buffer
+  /** Uncompressed. */
+  readonly bytes: number
+  readonly lines: number
+} {
+  const lines = o.lines ?? seedLines
+  let data = single.get(lines)
+  if (!data) {
+    data = new ZscalerData({ objects: 10 ** digits, linesPerObject: lines, prefix: '' })
+    single.set(lines, data)
+  }
+  const body = gzipSync(data.text(o.object), { level: 6, chunkSize: 2 ** 20 })
+  const time = o.startMs === undefined ? data.time(o.object) : new Date(o.startMs)
+  return { key: data.key(o.object, time), body, bytes: data.objectBytes, lines }
+}
+
+export interface LineCounts {
   readonly expected: number
   /** Lines that came, duplicates and strange ones too. */
   readonly received: number
@@ -122,8 +146,8 @@ export interface TallyResult {
   readonly strange: number
 }
 
-/** Counts lines of ZscalerData that arrived: a byte per line, whatever their order and number. */
-export class Tally {
+/** Counts lines of ZscalerData that arrived, whatever their order and number; takes a byte of memory per line expected. */
+export class LineCounter {
   readonly #objects: number
   readonly #lines: number
   readonly #seen: Uint8Array
@@ -131,9 +155,9 @@ export class Tally {
   #unique = 0
   #strange = 0
 
-  constructor(data: { readonly objects: number; readonly linesPerObject: number }) {
+  constructor(data: { readonly objects: number; readonly linesPerObject?: number }) {
     this.#objects = data.objects
-    this.#lines = data.linesPerObject
+    this.#lines = data.linesPerObject ?? seedLines
     this.#seen = new Uint8Array(this.#objects * this.#lines)
   }
 
@@ -150,10 +174,10 @@ export class Tally {
   #line(body: Buffer, start: number, end: number): void {
     this.#received += 1
     const object = decimal(body, start + idOffset)
-    const line = decimal(body, start + idOffset + 8)
+    const line = decimal(body, start + idOffset + digits)
     // Both braces of the end: a line that was cut is not a line.
     const whole =
-      body[end - 1] === 0x7d && body[end - 2] === 0x7d && body[start] === 0x7b && end - start > idOffset + 16
+      body[end - 1] === 0x7d && body[end - 2] === 0x7d && body[start] === 0x7b && end - start > idOffset + 2 * digits
     if (!whole || !(object >= 0 && object < this.#objects && line >= 0 && line < this.#lines)) {
       this.#strange += 1
       return
@@ -171,21 +195,36 @@ export class Tally {
     return count
   }
 
-  result(): TallyResult {
-    return {
-      expected: this.#objects * this.#lines,
-      received: this.#received,
-      lost: this.#objects * this.#lines - this.#unique,
-      duplicated: this.#received - this.#strange - this.#unique,
-      strange: this.#strange,
-    }
+  get expected(): number {
+    return this.#objects * this.#lines
+  }
+
+  get received(): number {
+    return this.#received
+  }
+
+  get lost(): number {
+    return this.expected - this.#unique
+  }
+
+  get duplicated(): number {
+    return this.#received - this.#strange - this.#unique
+  }
+
+  get strange(): number {
+    return this.#strange
+  }
+
+  result(): LineCounts {
+    const { expected, received, lost, duplicated, strange } = this
+    return { expected, received, lost, duplicated, strange }
   }
 }
 
-/** 8 digits, or NaN. */
+/** An object's or a line's number, or NaN. */
 function decimal(bytes: Buffer, at: number): number {
   let value = 0
-  for (let i = at; i < at + 8; i += 1) {
+  for (let i = at; i < at + digits; i += 1) {
     const digit = (bytes[i] ?? 0) - 0x30
     if (digit < 0 || digit > 9) return Number.NaN
     value = value * 10 + digit
@@ -256,7 +295,7 @@ function webLine(line: number, bytes: number, random: () => number): string {
     ruletype: allowed ? 'None' : 'URL Filtering',
   }
   const body = JSON.stringify(fields).slice(1, -1)
-  const head = `${lineStart}00000000${String(line).padStart(8, '0')}",${body}`
+  const head = `${lineStart}${'0'.repeat(digits)}${String(line).padStart(digits, '0')}",${body}`
   const tail = '}}\n'
   const room = bytes - head.length - tail.length - ',"notes":""'.length + below(41) - 20
   return room > 0

@@ -1,8 +1,8 @@
-/** The ledger's tables in SQLite, and the way from rows to entries. */
+/** The ledger's database: its tables, and the way from rows of objects to entries and back. */
 import { DatabaseSync } from 'node:sqlite'
-import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import { explainError, StreamError } from '../core/errors.ts'
-import type { ObjectEntry, ObjectState, QuarantineEntry, RejectedRecords } from './ledger.ts'
+import type { ObjectEntry, ObjectState } from './ledger.ts'
+import { quarantineSchema } from './quarantine-table.ts'
 
 const schemaVersion = 1
 
@@ -16,13 +16,6 @@ CREATE TABLE IF NOT EXISTS objects (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS objects_by_time ON objects (time_ms);
 CREATE INDEX IF NOT EXISTS objects_unfinished ON objects (state) WHERE state IN ('active', 'failed');
-CREATE TABLE IF NOT EXISTS quarantine (
-  entry INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, object_id TEXT NOT NULL, bucket TEXT NOT NULL, key TEXT NOT NULL,
-  reason TEXT NOT NULL, records INTEGER NOT NULL, start INTEGER NOT NULL, start_records INTEGER NOT NULL,
-  first_record INTEGER NOT NULL, count INTEGER NOT NULL, content_type TEXT, multiline INTEGER, data BLOB, ends BLOB,
-  created_ms INTEGER NOT NULL, requeued INTEGER NOT NULL DEFAULT 0,
-  UNIQUE (object_id, kind, first_record, count)
-);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 `
 
@@ -41,7 +34,7 @@ export function openDatabase(path: string, o: { readonly readOnly: boolean }): D
     }
     if (o.readOnly) return db
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
-    db.exec(schema)
+    db.exec(schema + quarantineSchema)
     db.exec(`PRAGMA user_version = ${schemaVersion}`)
     return db
   } catch (error) {
@@ -121,60 +114,4 @@ export function rowValues(entry: ObjectEntry): Array<string | number | null> {
     entry.error ?? null,
     Math.round(entry.updatedMs),
   ]
-}
-
-export interface QuarantineRow {
-  entry: number
-  kind: string
-  object_id: string
-  bucket: string
-  key: string
-  reason: string
-  records: number
-  start: number
-  start_records: number
-  first_record: number
-  count: number
-  content_type: string | null
-  multiline: number | null
-  data: Uint8Array | null
-  ends: Uint8Array | null
-  created_ms: number
-  requeued: number
-}
-
-export function quarantineFromRow(row: QuarantineRow): QuarantineEntry {
-  return {
-    id: row.entry,
-    kind: row.kind as QuarantineEntry['kind'],
-    object: { id: row.object_id, bucket: row.bucket, key: row.key },
-    reason: row.reason,
-    position: { records: row.records, offset: row.start, offsetRecords: row.start_records },
-    firstRecord: row.first_record,
-    records: row.count,
-    createdMs: row.created_ms,
-    requeued: row.requeued !== 0,
-  }
-}
-
-export function recordsFromRow(row: QuarantineRow): RejectedRecords | undefined {
-  if (row.kind !== 'records' || !row.data || !row.ends) return undefined
-  const ends = zstdDecompressSync(row.ends)
-  return {
-    object: { id: row.object_id, bucket: row.bucket, key: row.key },
-    firstRecord: row.first_record,
-    contentType: row.content_type ?? '',
-    multiline: row.multiline === 1,
-    data: zstdDecompressSync(row.data),
-    ends: new Uint32Array(ends.buffer.slice(ends.byteOffset, ends.byteOffset + ends.length)),
-    reason: row.reason,
-  }
-}
-
-/** The payload of a `records` entry, compressed. */
-export function packRecords({ data, ends }: RejectedRecords): { readonly data: Buffer; readonly ends: Buffer } {
-  return {
-    data: zstdCompressSync(data),
-    ends: zstdCompressSync(Buffer.from(ends.buffer, ends.byteOffset, ends.byteLength)),
-  }
 }

@@ -1,0 +1,45 @@
+/** What the ledger knows of itself: where listing is, what it wrote into state.json, who works on it. */
+import type { DatabaseSync } from 'node:sqlite'
+import { openDatabase } from './database.ts'
+import type { Horizon, Totals } from './ledger.ts'
+
+export interface Meta {
+  horizon: Horizon
+  totals: Totals
+  /** Timestamps, in seconds, that state.json may have because we wrote them. */
+  written: number[]
+  /** state.json was set aside because it could not be read: that it is missing is no wish of the operator. */
+  setAside: boolean
+  pid: number
+}
+
+export function firstMeta(horizon: Horizon): Meta {
+  const totals = { files: 0, bytes: 0, lastTimeMs: 0, lastKey: '' }
+  return { horizon, totals, written: [], setAside: false, pid: process.pid }
+}
+
+/** What is stored; for what is not, the values of a first start. */
+export function readMeta(db: DatabaseSync, horizon: Horizon): Meta {
+  const rows = db.prepare('SELECT name, value FROM meta').all() as Array<{ name: string; value: string }>
+  const stored = Object.fromEntries(
+    rows.map(({ name, value }) => [name, JSON.parse(value) as unknown]),
+  ) as Partial<Meta>
+  return { ...firstMeta(horizon), ...stored }
+}
+
+export function writeMeta(db: DatabaseSync, meta: Meta): void {
+  const put = db.prepare('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)')
+  for (const [name, value] of Object.entries(meta)) put.run(name, JSON.stringify(value))
+}
+
+/** The process that holds the lock, as it wrote down itself. */
+export function holderOf(path: string): string {
+  try {
+    const db = openDatabase(path, { readOnly: true })
+    const row = db.prepare(`SELECT value FROM meta WHERE name = 'pid'`).get() as { value: string } | undefined
+    db.close()
+    return row?.value ?? 'unknown'
+  } catch {
+    return 'unknown'
+  }
+}

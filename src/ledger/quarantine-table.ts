@@ -1,0 +1,142 @@
+/** What could not be delivered: objects with reason and position, and records with their bytes. */
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import type { ObjectEntry, QuarantineEntry, RejectedRecords } from './ledger.ts'
+
+export const quarantineSchema = `
+CREATE TABLE IF NOT EXISTS quarantine (
+  entry INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, object_id TEXT NOT NULL, bucket TEXT NOT NULL, key TEXT NOT NULL,
+  reason TEXT NOT NULL, records INTEGER NOT NULL, start INTEGER NOT NULL, start_records INTEGER NOT NULL,
+  first_record INTEGER NOT NULL, count INTEGER NOT NULL, content_type TEXT, multiline INTEGER, data BLOB, ends BLOB,
+  created_ms INTEGER NOT NULL, requeued INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (object_id, kind, first_record, count)
+);
+`
+
+interface Row {
+  entry: number
+  kind: string
+  object_id: string
+  bucket: string
+  key: string
+  reason: string
+  records: number
+  start: number
+  start_records: number
+  first_record: number
+  count: number
+  content_type: string | null
+  multiline: number | null
+  data: Uint8Array | null
+  ends: Uint8Array | null
+  created_ms: number
+  requeued: number
+}
+
+/** Same object and same records again: the entry there is stays, with the new reason, and is no longer marked. */
+const insert = `INSERT INTO quarantine
+  (kind, object_id, bucket, key, reason, records, start, start_records, first_record, count, content_type, multiline, data, ends, created_ms)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  ON CONFLICT (object_id, kind, first_record, count) DO UPDATE SET reason = excluded.reason, requeued = 0`
+
+export class QuarantineTable {
+  readonly #db: DatabaseSync
+  readonly #nowMs: () => number
+  readonly #statements = new Map<string, StatementSync>()
+
+  constructor(db: DatabaseSync, nowMs: () => number) {
+    this.#db = db
+    this.#nowMs = nowMs
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql)
+    if (!statement) {
+      statement = this.#db.prepare(sql)
+      this.#statements.set(sql, statement)
+    }
+    return statement
+  }
+
+  #rows(sql: string, ...values: number[]): Row[] {
+    return this.#prepare(sql).all(...values) as unknown as Row[]
+  }
+
+  keepObject({ id, bucket, key, position }: ObjectEntry, reason: string): void {
+    const { records, offset, offsetRecords } = position
+    this.#prepare(insert).run(
+      ...['object', id, bucket, key, reason, records, offset, offsetRecords, records, 0],
+      ...[null, null, null, null, this.#nowMs()],
+    )
+  }
+
+  keepRecords({ object, firstRecord, contentType, multiline, data, ends, reason }: RejectedRecords): void {
+    const endBytes = Buffer.from(ends.buffer, ends.byteOffset, ends.byteLength)
+    this.#prepare(insert).run(
+      ...['records', object.id, object.bucket, object.key, reason, firstRecord, 0, 0, firstRecord, ends.length],
+      ...[contentType, multiline ? 1 : 0, zstdCompressSync(data), zstdCompressSync(endBytes), this.#nowMs()],
+    )
+  }
+
+  list(limit: number): QuarantineEntry[] {
+    return this.#rows('SELECT * FROM quarantine ORDER BY entry DESC LIMIT ?', limit).map(entryOf)
+  }
+
+  find(id: number): QuarantineEntry | undefined {
+    return this.#rows('SELECT * FROM quarantine WHERE entry = ?', id).map(entryOf)[0]
+  }
+
+  records(id: number): RejectedRecords | undefined {
+    const row = this.#rows('SELECT * FROM quarantine WHERE entry = ?', id)[0]
+    if (row?.kind !== 'records' || !row.data || !row.ends) return undefined
+    const ends = zstdDecompressSync(row.ends)
+    return {
+      object: { id: row.object_id, bucket: row.bucket, key: row.key },
+      firstRecord: row.first_record,
+      contentType: row.content_type ?? '',
+      multiline: row.multiline === 1,
+      data: zstdDecompressSync(row.data),
+      ends: new Uint32Array(ends.buffer.slice(ends.byteOffset, ends.byteOffset + ends.length)),
+      reason: row.reason,
+    }
+  }
+
+  requeue(ids: readonly number[] | 'all'): number {
+    let marked = 0
+    const wanted = ids === 'all' ? this.list(-1).map(({ id }) => id) : ids
+    for (const id of wanted) {
+      marked += Number(this.#prepare('UPDATE quarantine SET requeued = 1 WHERE entry = ?').run(id).changes)
+      this.#prepare(
+        `UPDATE objects SET state = 'requeued' WHERE state = 'quarantined'
+         AND id = (SELECT object_id FROM quarantine WHERE entry = ? AND kind = 'object')`,
+      ).run(id)
+    }
+    return marked
+  }
+
+  requeued(): QuarantineEntry[] {
+    return this.#rows('SELECT * FROM quarantine WHERE requeued = 1 ORDER BY entry').map(entryOf)
+  }
+
+  release(id: number, delivered: number): void {
+    this.#prepare(
+      `UPDATE objects SET quarantined = quarantined - ?1, delivered = delivered + ?1
+       WHERE id = (SELECT object_id FROM quarantine WHERE entry = ?2 AND kind = 'records')`,
+    ).run(delivered, id)
+    this.#prepare('DELETE FROM quarantine WHERE entry = ?').run(id)
+  }
+}
+
+function entryOf(row: Row): QuarantineEntry {
+  return {
+    id: row.entry,
+    kind: row.kind as QuarantineEntry['kind'],
+    object: { id: row.object_id, bucket: row.bucket, key: row.key },
+    reason: row.reason,
+    position: { records: row.records, offset: row.start, offsetRecords: row.start_records },
+    firstRecord: row.first_record,
+    records: row.count,
+    createdMs: row.created_ms,
+    requeued: row.requeued !== 0,
+  }
+}
