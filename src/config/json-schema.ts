@@ -32,7 +32,14 @@ export type Path = readonly (string | number)[]
 
 /** What may be written in the file, not what the program gets. */
 export function inputSchema(schema: z.ZodType): JsonSchema {
-  return z.toJSONSchema(schema, { io: 'input' }) as JsonSchema
+  return z.toJSONSchema(schema, {
+    io: 'input',
+    override: ({ zodSchema, jsonSchema }) => {
+      // zod leaves the default out where a transform stands before it.
+      const { def } = zodSchema._zod
+      if (def.type === 'default') jsonSchema.default ??= def.defaultValue as typeof jsonSchema.default
+    },
+  }) as JsonSchema
 }
 
 /** True for text, numbers, booleans: what one environment variable can hold. */

@@ -42,6 +42,8 @@ export function openLedger(o: LedgerOptions): SqliteLedger {
 
 const finalStates: ReadonlySet<ObjectState> = new Set(['done', 'quarantined', 'vanished', 'replaced', 'requeued'])
 
+const dayMs = 86_400_000
+
 export function databasePath(statePath: string): string {
   return `${statePath.replace(/\.json$/, '')}.db`
 }
@@ -55,6 +57,8 @@ export class SqliteLedger implements Ledger {
   /** Objects under way, and whether their row is behind. */
   readonly #active = new Map<string, ObjectEntry>()
   readonly #behind = new Set<string>()
+  /** Objects under way that were final before, and the bytes the totals have of them. */
+  readonly #counted = new Map<string, number>()
   #meta: Meta
   #closed = false
   #saveFailed = false
@@ -122,7 +126,11 @@ export class SqliteLedger implements Ledger {
         this.forget()
         this.#forgotten = false
         log.warn({ statePath }, 'state.json was deleted: starting afresh, by start_at; the quarantine is kept')
-      } else if (!hasHistory) log.info({ from: this.#o.startMs }, 'first start')
+      } else if (!hasHistory)
+        log.info(
+          { statePath, startAt: this.#o.startMs === 0 ? 'beginning' : iso(this.#o.startMs) },
+          'first start: no state yet (`start_at` says from where to read)',
+        )
     } else if (content.kind === 'valid') {
       const { state } = content
       const timeMs = state.last_processed_timestamp * 1000
@@ -219,6 +227,7 @@ export class SqliteLedger implements Ledger {
       error: undefined,
       updatedMs: this.#o.nowMs(),
     }
+    if (known && finalStates.has(known.state)) this.#counted.set(id, known.counts.bytes)
     this.#active.set(id, entry)
     this.#behind.add(id)
     return entry
@@ -248,18 +257,15 @@ export class SqliteLedger implements Ledger {
       updatedMs: this.#o.nowMs(),
     }
     this.#transaction(() => {
-      const row = this.#prepare('SELECT state, bytes FROM objects WHERE id = ?').get(id) as
-        | { state: ObjectState; bytes: number }
-        | undefined
-      const counted = row !== undefined && finalStates.has(row.state)
+      const counted = this.#counted.get(id)
       this.#prepare(upsertObject).run(...rowValues(entry))
       if (outcome === 'quarantined') this.#quarantine.keepObject(entry, reason ?? '')
       if (outcome === 'failed') return
       const { totals } = this.#meta
       const isLater = timeMs >= totals.lastTimeMs
       this.#meta.totals = {
-        files: totals.files + (counted ? 0 : 1),
-        bytes: totals.bytes + counts.bytes - (counted ? row.bytes : 0),
+        files: totals.files + (counted === undefined ? 1 : 0),
+        bytes: totals.bytes + counts.bytes - (counted ?? 0),
         lastTimeMs: isLater ? timeMs : totals.lastTimeMs,
         lastKey: isLater ? entry.key : totals.lastKey,
       }
@@ -270,6 +276,7 @@ export class SqliteLedger implements Ledger {
     })
     this.#active.delete(id)
     this.#behind.delete(id)
+    this.#counted.delete(id)
   }
 
   reject(records: RejectedRecords): void {
@@ -335,7 +342,8 @@ export class SqliteLedger implements Ledger {
       this.#meta.horizon = {
         ...horizon,
         checkpointMs: Math.min(horizon.checkpointMs, timeMs),
-        floor: { timeMs, setAtMs: nowMs() },
+        // Going back must not pass over what came late since the last sweep; going on leaves everything older alone.
+        floor: { timeMs, setAtMs: isBack ? Math.max(horizon.floor.setAtMs, horizon.sweepMs - dayMs) : nowMs() },
       }
       this.#meta.totals = { ...this.#meta.totals, lastTimeMs: timeMs, lastKey: '' }
       this.#meta.written = [Math.floor(timeMs / 1000)]
@@ -368,6 +376,8 @@ export class SqliteLedger implements Ledger {
     if (this.#o.mode !== 'exclusive' || this.#closed || this.#forgotten) return
     try {
       const state = this.#stateFile()
+      // All the way to the disk, once: after a power cut state.json must not be ahead of the ledger.
+      this.#db.exec('PRAGMA synchronous = FULL')
       this.#transaction(() => {
         const put = this.#prepare(upsertObject)
         for (const id of this.#behind) {
@@ -379,6 +389,7 @@ export class SqliteLedger implements Ledger {
         this.#meta.written = [...(last === undefined ? [] : [last]), state.last_processed_timestamp]
         writeMeta(this.#db, this.#meta)
       })
+      this.#db.exec('PRAGMA synchronous = NORMAL')
       this.#behind.clear()
       writeStateFile(this.#o.statePath, state)
       this.#saveFailed = false

@@ -255,8 +255,9 @@ class S3Scan implements Source<S3Object> {
     const entry = this.#requeued.get(object.id)
     if (entry === undefined) return
     this.#requeued.delete(object.id)
-    // If it ended in quarantine again, that is a new entry.
-    if (outcome !== 'failed') this.#context.ledger.release(entry)
+    // If it ended in quarantine again, the mark is off and the entry stays.
+    const { ledger } = this.#context
+    if (outcome !== 'failed' && ledger.quarantined(entry)?.requeued) ledger.release(entry)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -9,34 +9,19 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type ListPage, type PutOptions, type S3Body, S3Store, type StoredObject } from './s3-store.ts'
+import { answer, refuse, type S3Fault, send } from './s3-answer.ts'
+import { type ListPage, type PutOptions, type S3Body, S3Store } from './s3-store.ts'
 import {
-  errorBody,
   escapeXml,
   invalidObjectState,
   parseRange,
   readBody,
   readRequest,
-  type S3ErrorAnswer,
   type S3Request,
   s3Errors,
   urlEncodeKey,
   xmlHeader,
 } from './s3-wire.ts'
-
-/** What happens to one request. Bytes are counted from the begin of the body of this answer. */
-export type S3Fault =
-  /** An error answer; `s3Errors` of s3-wire.ts has the usual ones. */
-  | S3ErrorAnswer
-  /** The connection ends after that many bytes, though Content-Length promised more. -1: before any answer. */
-  | { readonly cutAfter: number }
-  /** The body ends after that many bytes and Content-Length tells no more: only the listed size betrays it. */
-  | { readonly shortAfter: number }
-  /** After that many bytes nothing more comes; the connection stays open. -1: no answer at all. */
-  | { readonly stallAfter: number }
-  /** 200 and the whole object, whatever was asked for (RFC 9110 14.2 allows it). */
-  | { readonly ignoreRange: true }
-  | { readonly delayMs: number; readonly then?: S3Fault }
 
 /** `n` counts the requests for this key (or prefix) from 1. A hook may also change the bucket before it answers. */
 export type FaultHook = (name: string, n: number) => S3Fault | undefined | Promise<S3Fault | undefined>
@@ -286,7 +271,7 @@ function serveObject(
   request: S3Request,
   response: ServerResponse,
   fault: S3Fault | undefined,
-): void | Promise<void> {
+): Promise<void> | undefined {
   const object = state.store.get(request.key)
   if (!object) return refuse(request, response, s3Errors.noSuchKey)
   const { size, etag } = object
@@ -320,7 +305,7 @@ function serveObject(
   }
   const status = range === undefined ? 200 : 206
   if (request.method === 'HEAD') return answer(response, status, given)
-  return send(state, response, status, given, object.body(first, last + 1), fault)
+  return send(state.counters, response, status, given, object.body(first, last + 1), fault)
 }
 
 const archived = new Set(['GLACIER', 'DEEP_ARCHIVE'])
@@ -337,7 +322,7 @@ function serveList(
   request: S3Request,
   response: ServerResponse,
   fault: S3Fault | undefined,
-): void | Promise<void> {
+): Promise<void> | undefined {
   const { query, bucket } = request
   const asked = {
     prefix: query.get('prefix') ?? '',
@@ -378,82 +363,3 @@ function contentsXml(page: ListPage, encoded: (key: string) => string, withSize:
   for (const prefix of page.prefixes) xml += `<CommonPrefixes><Prefix>${encoded(prefix)}</Prefix></CommonPrefixes>`
   return xml
 }
-
-function refuse(request: S3Request, response: ServerResponse, error: S3ErrorAnswer): void {
-  const body = request.method === 'HEAD' ? undefined : errorBody(error, request)
-  answer(response, error.status, { 'content-type': 'application/xml', ...error.headers }, body)
-}
-
-function answer(response: ServerResponse, status: number, headers: Record<string, string>, body?: Buffer): void {
-  response.writeHead(status, {
-    'x-amz-request-id': 'TEST',
-    ...(status === 204 || status === 304 ? {} : { 'content-length': body?.length ?? 0 }),
-    ...headers,
-  })
-  response.end(body)
-}
-
-/** A buffer goes out in one piece: a GET of a small object costs next to nothing. */
-function send(
-  state: State | undefined,
-  response: ServerResponse,
-  status: number,
-  headers: Record<string, string>,
-  body: S3Body,
-  fault: S3Fault | undefined,
-): void | Promise<void> {
-  if (Buffer.isBuffer(body) && fault === undefined) {
-    if (state) state.counters.bytesSent += body.length
-    response.writeHead(status, { 'x-amz-request-id': 'TEST', ...headers })
-    response.end(body)
-    return
-  }
-  return stream(state, response, status, headers, body, fault ?? { ignoreRange: true })
-}
-
-async function stream(
-  state: State | undefined,
-  response: ServerResponse,
-  status: number,
-  headers: Record<string, string>,
-  body: S3Body,
-  fault: S3Fault,
-): Promise<void> {
-  const whole = Number(headers['content-length'])
-  const limit =
-    'cutAfter' in fault
-      ? fault.cutAfter
-      : 'stallAfter' in fault
-        ? fault.stallAfter
-        : 'shortAfter' in fault
-          ? fault.shortAfter
-          : whole
-  const length = 'shortAfter' in fault ? Math.min(whole, limit) : whole
-  response.writeHead(status, { 'x-amz-request-id': 'TEST', ...headers, 'content-length': String(length) })
-  response.flushHeaders()
-  let left = Math.min(limit, whole)
-  for await (const piece of Buffer.isBuffer(body) ? [body] : body) {
-    if (left <= 0 || response.destroyed) break
-    const part = piece.length > left ? piece.subarray(0, left) : piece
-    left -= part.length
-    if (state) state.counters.bytesSent += part.length
-    if (!response.write(part)) await drained(response)
-  }
-  if (limit >= whole || 'shortAfter' in fault) response.end()
-  // The end, not a reset, which would throw away what the client has not read yet: the place of the break is known.
-  else if ('cutAfter' in fault) response.socket?.end()
-}
-
-/** Waits for room, or for the end of the connection. */
-async function drained(response: ServerResponse): Promise<void> {
-  if (response.destroyed || !response.writableNeedDrain) return
-  const { promise, resolve } = Promise.withResolvers<void>()
-  response.once('drain', resolve)
-  response.once('close', resolve)
-  await promise
-  response.off('drain', resolve)
-  response.off('close', resolve)
-}
-
-export { permanentRedirect, s3Errors } from './s3-wire.ts'
-export type { PutOptions, S3Body, StoredObject }
