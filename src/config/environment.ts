@@ -7,7 +7,6 @@ import {
   type Path,
   pathKey,
   schemaOfKey,
-  showPath,
   valueAt,
   variantsFor,
 } from './json-schema.ts'
@@ -169,11 +168,4 @@ export function variableOf(sources: ReadonlyMap<string, string>, path: Path): st
     if (variable !== undefined) return variable
   }
   return undefined
-}
-
-/** One line for the environment chapter of the pages. */
-export function variableFor(path: Path): string {
-  return `${prefix}${showPath(path)
-    .replaceAll(/[.[\]]+/g, '_')
-    .toUpperCase()}`
 }

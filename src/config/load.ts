@@ -4,7 +4,7 @@ import type { Registry } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { presets } from '../formats/presets.ts'
 import { applyEnvironment, fitTypes, variableOf } from './environment.ts'
-import { inputSchema, type Path, showPath, valueAt } from './json-schema.ts'
+import { inputSchema, isMap, type Path, pathKey, showPath, valueAt } from './json-schema.ts'
 import {
   type ConfigProblem,
   type FileConfig,
@@ -12,6 +12,7 @@ import {
   type LoadedConfig,
   type PipelineConfig,
   portOf,
+  redisSchema,
 } from './pipeline.ts'
 import { type Finding, findings, suggestion } from './problems.ts'
 import { generalForm, seedPath, seedSchema } from './seed-form.ts'
@@ -48,7 +49,7 @@ export function loadConfig(
   o: { readonly file: string; readonly env: Environment; readonly registry: Registry },
 ): LoadedConfig {
   const tree = readTree(text, o)
-  if (tree.problems.length > 0) throw invalid(tree.problems)
+  if (tree.broken) throw invalid(tree.problems)
   return new Loader(tree, o.env, o.registry).load()
 }
 
@@ -70,6 +71,7 @@ class Loader {
   }
 
   load(): LoadedConfig {
+    this.#problems.push(...this.#tree.problems)
     const general = fileSchema(this.#registry)
     const schema = this.#seed ? seedSchema : general
     const keys = inputSchema(schema)
@@ -116,7 +118,8 @@ class Loader {
   #checkSeed(value: Record<string, unknown>): void {
     const top = value.redis
     const below = valueAt(value, ['state', 'redis'])
-    if (top !== undefined && below !== undefined && !sameValue(top, below)) {
+    const complete = (redis: unknown) => ({ ...redisSchema.parse({}), ...(isMap(redis) ? redis : { redis }) })
+    if (top !== undefined && below !== undefined && !sameValue(complete(top), complete(below))) {
       this.#report({ path: ['redis'], key: true, message: 'differs from state.redis: keep one of them' })
     }
     if (value.formats !== undefined && valueAt(value, ['processing', 'log_formats']) !== undefined) {
@@ -130,7 +133,7 @@ class Loader {
     if (valueAt(value, deprecated) !== undefined) {
       const used = valueAt(value, ['processing', 'default_format']) === undefined
       const message = used ? 'is deprecated: write default_format' : 'is not used, because default_format is there'
-      this.#warnings.push(this.#problem({ path: deprecated, message }))
+      this.#warnings.push(this.#problem({ path: deprecated, message: `${showPath(deprecated)} ${message}` }))
     }
   }
 
@@ -186,12 +189,16 @@ class Loader {
 
   #report(finding: Finding, o: { readonly mapped?: boolean } = {}): void {
     const path = o.mapped ? seedPath(finding.path, this.#tree.value) : finding.path
+    // What is wrong with a value that could not be filled in has been said.
+    if (this.#tree.problems.some((problem) => problem.path === showPath(path))) return
     this.#problems.push(this.#problem({ ...finding, path }))
   }
 
   #problem({ path, message, key }: Finding): ConfigProblem {
-    const where = variableOf(this.#sources, path) ?? (key ? this.#tree.whereKey(path) : this.#tree.where(path))
-    return { where, path: showPath(path), message }
+    const variable = variableOf(this.#sources, path)
+    const where = variable ?? (key ? this.#tree.whereKey(path) : this.#tree.where(path))
+    const filled = variable === undefined && !key ? this.#tree.placeholders.get(pathKey(path)) : undefined
+    return { where, path: showPath(path), message: filled === undefined ? message : `${message} (from ${filled})` }
   }
 }
 

@@ -168,7 +168,7 @@ export function seedPath(path: Path, value: Record<string, unknown>): Path {
   if (top !== 'pipelines' || index !== 0) return path
   const candidates = moves.filter(([, to]) => to === rest.slice(0, to.split('.').length).join('.'))
   const [from, to] =
-    candidates.find(([from]) => valueAt(value, from.split('.')) !== undefined) ?? candidates.at(-1) ?? []
+    candidates.findLast(([from]) => valueAt(value, from.split('.')) !== undefined) ?? candidates.at(-1) ?? []
   return from === undefined || to === undefined ? rest : [...from.split('.'), ...rest.slice(to.split('.').length)]
 }
 

@@ -13,6 +13,10 @@ export interface ConfigTree {
   /** Text of scalars that were written without quotes or came from outside, for keys that want another type. */
   readonly texts: Map<string, string>
   readonly problems: ConfigProblem[]
+  /** True if the values are not to be relied on; else there are only values that could not be filled in. */
+  readonly broken: boolean
+  /** Values that came out of the environment -> `${NAME}` as written. */
+  readonly placeholders: ReadonlyMap<string, string>
   /** `file:line:column` of a value; of the nearest map around it, if there is none. */
   where(path: Path): string
   /** `file:line:column` of a key. */
@@ -35,9 +39,11 @@ class TreeReader {
   readonly #values = new Map<string, number>()
   readonly #keys = new Map<string, number>()
   readonly #texts = new Map<string, string>()
+  readonly #placeholders = new Map<string, string>()
   readonly #problems: ConfigProblem[] = []
   #document: YAML.Document | undefined
   #nodes = 0
+  #unfilled = 0
 
   constructor(text: string, file: string, env: Environment) {
     this.#text = text
@@ -51,7 +57,8 @@ class TreeReader {
       const document = YAML.parseDocument(this.#text, {
         prettyErrors: false,
         lineCounter: this.#lines,
-        logLevel: 'silent',
+        // Quieter, and a second document would go unnoticed.
+        logLevel: 'error',
       })
       this.#document = document
       // After the first real error the parser has lost its way; what it says then helps nobody.
@@ -71,6 +78,8 @@ class TreeReader {
       value: isMap(value) ? value : Object.create(null),
       texts: this.#texts,
       problems: this.#problems,
+      broken: this.#problems.length > this.#unfilled,
+      placeholders: this.#placeholders,
       where: (path) => this.#place(this.#nearest(path, this.#values)),
       whereKey: (path) => this.#place(this.#keys.get(pathKey(path)) ?? this.#nearest(path, this.#values)),
     }
@@ -146,9 +155,12 @@ class TreeReader {
         ? `\${${name}} is not set in the environment: set it, or write \${${name}:-default}`
         : `\${${name}} is no variable: write \${NAME} or \${NAME:-default}, and $\${ for the characters themselves`
       this.#report(path, offsetOf(node), problem)
+      this.#unfilled += 1
     }
     if (/^\$\{[^}]*\}$/.test(node.value)) this.#texts.set(key, text)
     else this.#texts.delete(key)
+    const names = node.value.match(/(?<!\$)\$\{\w+/g)
+    if (names) this.#placeholders.set(key, names.map((name) => `${name}}`).join(', '))
     return text
   }
 

@@ -49,9 +49,9 @@ export interface PipelineOptions {
 }
 
 /** Decoded bytes between decoder and answer. Large enough for many requests under way, small beside the process itself. */
-const budgetBytes = 48 * 2 ** 20
+const budgetBytes = 16 * 2 ** 20
 /** Inflating at once. More gains nothing once the cores are busy and costs a chunk of memory each. */
-const decodeSlots = 4
+const decodeSlots = 3
 /** Objects read to their end may wait for the answers to their last batch; this many at most. */
 const openObjects = 10_000
 const readWaits = { minMs: 200, maxMs: 15_000 }

@@ -3,7 +3,7 @@ import type { Transform } from 'node:stream'
 import type { Slots } from '../core/slots.ts'
 
 /** A large output chunk costs least; a small object must not pay for one (docs/design.md, "Speed"). */
-const chunkBytes = 4 * 2 ** 20
+const chunkBytes = 2 * 2 ** 20
 
 /** Output chunk for `bytes` of compressed input at hand, of which nothing more follows if `ended`. */
 export function outputChunk(bytes: number, ended: boolean): number {

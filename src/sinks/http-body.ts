@@ -9,15 +9,13 @@ const compress = promisify(gzip)
 const lf = 10
 
 /** Lines of a batch, one record each. Records go byte for byte; one that contains LF becomes `{"message":"…"}` in one line. */
-export function ndjsonBody({ parts }: Batch): Buffer {
-  const only = parts[0]
-  if (parts.length === 1 && only && !only.block.multiline) return linesOf(only)
+export function ndjsonBody({ parts }: Batch): Buffer[] {
   const pieces: Buffer[] = []
   for (const part of parts) {
     if (!part.block.multiline) pieces.push(linesOf(part))
     else for (let i = part.from; i < part.to; i += 1) pieces.push(oneLine(recordAt(part.block, i)), newline)
   }
-  return Buffer.concat(pieces)
+  return pieces
 }
 
 const newline = Buffer.from('\n')

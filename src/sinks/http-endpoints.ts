@@ -6,6 +6,7 @@
  *                                   └────── longer pause ────┘
  */
 import { readFileSync } from 'node:fs'
+import { Readable } from 'node:stream'
 import { createSecureContext } from 'node:tls'
 import { type Dispatcher, errors, Pool } from 'undici'
 import type { Log, RetryWaits, Signal } from '../core/component.ts'
@@ -90,7 +91,7 @@ export class Endpoint {
   }
 
   /** Posts the body; resolves when the receiver has answered 2xx. Throws a StreamError of the sink kind that the answer means. */
-  async post(body: Buffer, headers: Readonly<Record<string, string>>, o: Signal): Promise<void> {
+  async post(body: Buffer | Buffer[], headers: Readonly<Record<string, string>>, o: Signal): Promise<void> {
     const startMs = Date.now()
     this.inFlight += 1
     try {
@@ -148,18 +149,19 @@ export class Endpoint {
 
   async #request(
     method: 'POST' | 'HEAD',
-    body: Buffer | undefined,
+    body: Buffer | Buffer[] | undefined,
     headers: Readonly<Record<string, string>>,
     o: Signal,
   ): Promise<void> {
     const limit = this.#timeoutMs > 0 ? AbortSignal.timeout(this.#timeoutMs) : undefined
     const signal = limit ? AbortSignal.any([o.signal, limit]) : o.signal
+    const length = Array.isArray(body) ? body.reduce((sum, piece) => sum + piece.length, 0) : body?.length
     const send = () =>
       this.#pool.request({
         method,
         path: this.#path,
-        headers: { ...this.#headers, ...headers },
-        ...(body === undefined ? {} : { body }),
+        headers: { ...this.#headers, ...headers, ...(length === undefined ? {} : { 'content-length': String(length) }) },
+        ...(body === undefined ? {} : { body: Array.isArray(body) ? Readable.from(body, { objectMode: false }) : body }),
         signal,
       })
     let response: Dispatcher.ResponseData

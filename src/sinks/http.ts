@@ -200,11 +200,11 @@ export class HttpSink implements Sink {
   }
 
   /** Posts to the least busy endpoint, and at once to the others if that one fails. */
-  async #post(body: Buffer, contentType: string, o: Signal): Promise<void> {
+  async #post(body: Buffer | Buffer[], contentType: string, o: Signal): Promise<void> {
     const headers: Record<string, string> = { 'content-type': this.#config.content_type ?? contentType }
-    let bytes = body
+    let bytes: Buffer | Buffer[] = body
     if (this.#config.compression === 'gzip') {
-      bytes = await gzipped(body)
+      bytes = await gzipped(Array.isArray(body) ? Buffer.concat(body) : body)
       headers['content-encoding'] = 'gzip'
     }
     const tried = new Set<Endpoint>()

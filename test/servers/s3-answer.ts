@@ -15,14 +15,19 @@ export type S3Fault =
   | { readonly stallAfter: number }
   /** 200 and the whole object, whatever was asked for (RFC 9110 14.2 allows it). */
   | { readonly ignoreRange: true }
-  | { readonly delayMs: number; readonly then?: S3Fault }
+  | { readonly delayMs: number; readonly next?: S3Fault }
 
-export function refuse(request: S3Request, response: ServerResponse, error: S3ErrorAnswer): void {
+export function refuse(request: S3Request, response: ServerResponse, error: S3ErrorAnswer): undefined {
   const body = request.method === 'HEAD' ? undefined : errorBody(error, request)
   answer(response, error.status, { 'content-type': 'application/xml', ...error.headers }, body)
 }
 
-export function answer(response: ServerResponse, status: number, headers: Record<string, string>, body?: Buffer): void {
+export function answer(
+  response: ServerResponse,
+  status: number,
+  headers: Record<string, string>,
+  body?: Buffer,
+): undefined {
   response.writeHead(status, {
     'x-amz-request-id': 'TEST',
     ...(status === 204 || status === 304 ? {} : { 'content-length': body?.length ?? 0 }),

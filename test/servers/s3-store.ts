@@ -112,8 +112,11 @@ export class S3Store {
         cursors[next.shelf]! += 1
       } else {
         const common = next.key.slice(0, end + o.delimiter.length)
-        prefixes.push(common)
-        last = `p${common}`
+        // The folder that StartAfter points into is not listed, as versitygw and fauxqs have it.
+        if (o.token !== '' || compareKeys(common, o.startAfter) > 0) {
+          prefixes.push(common)
+          last = `p${common}`
+        }
         for (const [at, shelf] of shelves.entries()) cursors[at] = firstIndex(shelf, after(common), cursors[at])
       }
     }

@@ -87,7 +87,6 @@ export const xmlHeader = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 /** Control characters too become references, as S3 does it: XML 1.0 cannot hold them and strict parsers refuse them. */
 export function escapeXml(text: string): string {
-  // biome's rule against control characters in a pattern is met by testing codes.
   let escaped = ''
   let from = 0
   for (let at = 0; at < text.length; at += 1) {

@@ -23,7 +23,7 @@ import {
   xmlHeader,
 } from './s3-wire.ts'
 
-/** `n` counts the requests for this key (or prefix) from 1. A hook may also change the bucket before it answers. */
+/** `n` counts the requests for this key (or prefix) that this hook saw, from 1. A hook may also change the bucket. */
 export type FaultHook = (name: string, n: number) => S3Fault | undefined | Promise<S3Fault | undefined>
 
 export interface S3Faults {
@@ -132,7 +132,7 @@ class State {
   readonly faults: S3Faults = {}
   listWithoutSize = false
   buckets: Set<string> | undefined
-  readonly #asked = new Map<string, number>()
+  readonly #asked = new WeakMap<FaultHook, Map<string, number>>()
 
   put(key: string, body: Buffer | string, o?: PutOptions): void {
     this.store.put(key, typeof body === 'string' ? Buffer.from(body) : body, o)
@@ -174,11 +174,12 @@ class State {
 
   /** The fault for this request, if a hook is set. */
   fault(hook: keyof S3Faults, name: string): S3Fault | undefined | Promise<S3Fault | undefined> {
-    const counted = `${hook} ${name}`
     const call = this.faults[hook]
     if (!call) return undefined
-    const n = (this.#asked.get(counted) ?? 0) + 1
-    this.#asked.set(counted, n)
+    const asked = this.#asked.get(call) ?? new Map<string, number>()
+    this.#asked.set(call, asked)
+    const n = (asked.get(name) ?? 0) + 1
+    asked.set(name, n)
     return call(name, n)
   }
 }
@@ -225,7 +226,7 @@ async function harmless(
   if (fault === undefined) return undefined
   if ('delayMs' in fault) {
     await sleep(fault.delayMs)
-    return harmless(request, response, fault.then)
+    return harmless(request, response, fault.next)
   }
   if ('code' in fault) {
     refuse(request, response, fault)
@@ -238,7 +239,7 @@ async function harmless(
   return 'stallAfter' in fault && fault.stallAfter < 0 ? 'answered' : fault
 }
 
-function serveBucket(state: State, request: S3Request, response: ServerResponse): void {
+function serveBucket(state: State, request: S3Request, response: ServerResponse): undefined {
   const { method, query, bucket } = request
   if (method === 'HEAD') return answer(response, 200, { 'x-amz-bucket-region': 'us-east-1' })
   if (method === 'PUT') {
@@ -252,7 +253,7 @@ function serveBucket(state: State, request: S3Request, response: ServerResponse)
   refuse(request, response, { status: 501, code: 'NotImplemented', message: `${method} /${bucket}/${request.key}` })
 }
 
-function servePut(state: State, request: S3Request, response: ServerResponse, body: Buffer): void {
+function servePut(state: State, request: S3Request, response: ServerResponse, body: Buffer): undefined {
   const { headers, key } = request
   const md5 = headers['content-md5']
   if (headers['if-none-match'] === '*' && state.store.get(key)) {
