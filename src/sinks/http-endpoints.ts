@@ -130,8 +130,10 @@ export class Endpoint {
     this.#failures += 1
     const asked = error.retryAfterMs ?? 0
     if (error.code === 'sink.access') this.#pause(accessWaits, error)
-    else if (asked > 0) this.#openUntilMs = Math.max(this.#openUntilMs, Date.now() + Math.min(asked, 300_000))
-    else if (this.#failures >= failuresToOpen) this.#pause(openWaits, error)
+    // One busy answer holds up its own batch; a second in a row means that the endpoint as a whole wants a pause.
+    else if (asked > 0 && this.#failures > 1)
+      this.#openUntilMs = Math.max(this.#openUntilMs, Date.now() + Math.min(asked, 300_000))
+    else if (asked === 0 && this.#failures >= failuresToOpen) this.#pause(openWaits, error)
   }
 
   #pause(waits: RetryWaits, error: StreamError): void {
@@ -160,8 +162,14 @@ export class Endpoint {
       this.#pool.request({
         method,
         path: this.#path,
-        headers: { ...this.#headers, ...headers, ...(length === undefined ? {} : { 'content-length': String(length) }) },
-        ...(body === undefined ? {} : { body: Array.isArray(body) ? Readable.from(body, { objectMode: false }) : body }),
+        headers: {
+          ...this.#headers,
+          ...headers,
+          ...(length === undefined ? {} : { 'content-length': String(length) }),
+        },
+        ...(body === undefined
+          ? {}
+          : { body: Array.isArray(body) ? Readable.from(body, { objectMode: false }) : body }),
         signal,
       })
     let response: Dispatcher.ResponseData

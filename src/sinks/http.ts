@@ -225,7 +225,7 @@ export class HttpSink implements Sink {
       }
     }
     const waitMs = Math.min(...this.#endpoints.map(({ openUntilMs }) => openUntilMs)) - Date.now()
-    const retryAfterMs = waitMs > 0 ? waitMs : undefined
+    const retryAfterMs = waitMs > 0 ? waitMs : failure?.retryAfterMs
     if (!failure)
       throw new StreamError('sink.unavailable', 'every endpoint is failing; waiting for one', { retryAfterMs })
     throw new StreamError(failure.code, failure.message, { cause: failure.cause, data: failure.data, retryAfterMs })
