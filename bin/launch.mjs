@@ -22,7 +22,7 @@ if (Number(process.versions.node.split('.')[0]) >= 24) {
     process.exit(1)
   }
   // The channel tells the child when this process dies, however it dies: two streamers must not share a ledger.
-  const child = spawn(node, ['--disable-warning=ExperimentalWarning', main, ...process.argv.slice(2)], {
+  const child = spawn(node, ['--expose-gc', '--max-semi-space-size=4', '--disable-warning=ExperimentalWarning', main, ...process.argv.slice(2)], {
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
     env: { ...process.env, S3_STREAMER_LAUNCHED: '1' },
   })

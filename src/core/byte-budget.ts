@@ -17,6 +17,11 @@ export class ByteBudget {
     return this.#used
   }
 
+  /** Takers that wait for room. */
+  get waiting(): number {
+    return this.#waiting.length
+  }
+
   #fits(bytes: number): boolean {
     return this.#used === 0 || this.#used + bytes <= this.limit
   }

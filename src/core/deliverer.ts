@@ -45,12 +45,14 @@ export class Deliverer {
   readonly #slots: Slots
   readonly #retried: () => void
   readonly #broke: (error: unknown) => void
+  readonly #rested: () => void
   #writing = 0
   #idle: Array<() => void> = []
 
   /**
    * `keep` puts records in quarantine and returns when they are safe; if it throws it is called again later.
    * `retried` is called for each write that is tried again, `broke` with an error that is a bug: the pipeline must stop.
+   * `rested` is called when nothing waits or is being written any more.
    */
   constructor(o: {
     readonly sink: Sink
@@ -59,6 +61,7 @@ export class Deliverer {
     readonly hard: AbortSignal
     readonly retried: () => void
     readonly broke: (error: unknown) => void
+    readonly rested?: () => void
   }) {
     this.#sink = o.sink
     this.#keep = o.keep
@@ -67,6 +70,7 @@ export class Deliverer {
     this.#slots = new Slots(o.sink.maxInFlight)
     this.#retried = o.retried
     this.#broke = o.broke
+    this.#rested = o.rested ?? (() => undefined)
   }
 
   /** Batches that wait for a slot or are being written. */
@@ -83,7 +87,9 @@ export class Deliverer {
       })
       .finally(() => {
         this.#writing -= 1
-        if (this.#writing === 0) for (const resolve of this.#idle.splice(0)) resolve()
+        if (this.#writing > 0) return
+        for (const resolve of this.#idle.splice(0)) resolve()
+        this.#rested()
       })
   }
 

@@ -6,7 +6,8 @@
  * 1. Parts are held in record order and released in any order, each exactly once.
  * 2. `position` is behind the first part that is not released: going on from it skips nothing and repeats only what
  *    was under way.
- * 3. read = delivered + filtered + quarantined as soon as nothing is held.
+ * 3. Counts stop where the position does: what was settled beyond it is read again after a kill, and counted then, once.
+ * 4. read = delivered + filtered + quarantined as soon as nothing is held.
  */
 import { type Block, recordStart } from './block.ts'
 import type { ListedObject, Part } from './component.ts'
@@ -19,13 +20,13 @@ export interface Position {
   readonly offsetRecords: number
 }
 
-/** Records of one object, by what became of them. read = delivered + filtered + quarantined once it is settled. */
+/** Records of one object, by what became of them, up to its position. `read` may be ahead; it is the sum of the others once all is settled. */
 export interface Counts {
   readonly read: number
   readonly delivered: number
   readonly filtered: number
   readonly quarantined: number
-  /** Uncompressed bytes read. */
+  /** Uncompressed bytes of the settled records. */
   readonly bytes: number
 }
 
@@ -41,6 +42,7 @@ export class HeldPart implements Part {
   readonly delivery: Delivery
   readonly bytes: number
   released = false
+  quarantined = 0
 
   /** Itself: views of a part name the part they belong to in the same way. */
   get held(): HeldPart {
@@ -69,6 +71,7 @@ export class Delivery {
   #counts: Counts
   #sealed = false
   #resolve: () => void = () => undefined
+  #read: number
   /** Resolves when the object is sealed and nothing is held any more, or when it was abandoned. */
   readonly settled: Promise<void>
 
@@ -82,7 +85,8 @@ export class Delivery {
     this.#position = from.position
     // What was read but not settled in an earlier run is read again, so it counts again.
     const { delivered, filtered, quarantined } = from.counts
-    this.#counts = { ...from.counts, read: delivered + filtered + quarantined }
+    this.#read = delivered + filtered + quarantined
+    this.#counts = from.counts
     this.#next = from.position.records
     this.#moved = o.moved
     this.#freed = o.freed
@@ -101,7 +105,7 @@ export class Delivery {
   }
 
   get counts(): Counts {
-    return this.#counts
+    return { ...this.#counts, read: this.#read }
   }
 
   /** Records `from <= i < to` of the block are on their way. In record order. */
@@ -115,7 +119,7 @@ export class Delivery {
     const part = new HeldPart(this, block, from, to)
     this.#held.push(part)
     this.#next = block.first + to
-    this.#counts = { ...this.#counts, read: this.#counts.read + (to - from), bytes: this.#counts.bytes + part.bytes }
+    this.#read += to - from
     return part
   }
 
@@ -125,12 +129,7 @@ export class Delivery {
       throw new StreamError('core.unbalanced', `${this.object.id}: a part was released twice`)
     }
     part.released = true
-    const delivered = part.to - part.from - quarantined
-    this.#counts = {
-      ...this.#counts,
-      delivered: this.#counts.delivered + delivered,
-      quarantined: this.#counts.quarantined + quarantined,
-    }
+    part.quarantined = quarantined
     this.#freed(part.bytes)
     this.#advance()
   }
@@ -138,12 +137,16 @@ export class Delivery {
   #advance(): void {
     const before = this.#front
     let { records, offset, offsetRecords } = this.#position
+    let { delivered, quarantined, bytes } = this.#counts
     for (let part = this.#held[this.#front]; part?.released; part = this.#held[this.#front]) {
       records = part.block.first + part.to
       if (part.to === part.block.ends.length && part.block.resumeAt >= 0) {
         offset = part.block.resumeAt
         offsetRecords = records
       }
+      delivered += part.to - part.from - part.quarantined
+      quarantined += part.quarantined
+      bytes += part.bytes
       this.#front += 1
     }
     if (this.#front === before) return
@@ -152,6 +155,7 @@ export class Delivery {
       this.#front = 0
     }
     this.#position = { records, offset, offsetRecords }
+    this.#counts = { ...this.#counts, delivered, quarantined, bytes }
     this.#moved(this)
     this.#finish()
   }
@@ -169,10 +173,10 @@ export class Delivery {
 
   #finish(): void {
     if (!this.#sealed || this.#held.length > 0) return
-    const { read, delivered, filtered, quarantined } = this.#counts
+    const { read, delivered, filtered, quarantined } = this.counts
     if (read !== delivered + filtered + quarantined) {
       throw new StreamError('core.unbalanced', `${this.object.id}: counts do not balance`, {
-        data: { ...this.#counts },
+        data: { ...this.counts },
       })
     }
     this.#resolve()

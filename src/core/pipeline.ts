@@ -28,7 +28,7 @@ import { backoffMs } from './backoff.ts'
 import { Batcher } from './batcher.ts'
 import { recordStart } from './block.ts'
 import { ByteBudget } from './byte-budget.ts'
-import type { ListedObject, Log, Meter, Outcome, Sink, Source } from './component.ts'
+import type { ListedObject, Log, Meter, Outcome, RetryWaits, Sink, Source } from './component.ts'
 import { Deliverer, type RefusedRecords } from './deliverer.ts'
 import { Delivery, nothingCounted } from './delivery.ts'
 import { explainError, StreamError } from './errors.ts'
@@ -44,6 +44,8 @@ export interface PipelineOptions {
   readonly meter: Meter
   readonly nowMs: () => number
   readonly saveIntervalMs: number
+  /** Waits before reading goes on after an interruption. */
+  readonly readWaits?: RetryWaits
   /** Called after each attempt at an object was written down. */
   readonly observe?: (report: ObjectReport) => void
 }
@@ -51,13 +53,23 @@ export interface PipelineOptions {
 /** Decoded bytes between decoder and answer. Large enough for many requests under way, small beside the process itself. */
 const budgetBytes = 16 * 2 ** 20
 /** Inflating at once. More gains nothing once the cores are busy and costs a chunk of memory each. */
-const decodeSlots = 3
+const decodeSlots = 2
 /** Objects read to their end may wait for the answers to their last batch; this many at most. */
 const openObjects = 10_000
-const readWaits = { minMs: 200, maxMs: 15_000 }
+const usualReadWaits = { minMs: 200, maxMs: 15_000 }
 /** Attempts to read on after transient errors, without progress, before the object is left for a later scan. */
 const readAttempts = 10
 const requeueIntervalMs = 2000
+/** Quarantined entries sent again at once: each is in memory as a whole. */
+const resendsAtOnce = 4
+
+/** What the objects of a run go through. */
+interface Path {
+  readonly batcher: Batcher
+  readonly makeRoom: () => void
+  readonly soft: AbortSignal
+  readonly hard: AbortSignal
+}
 
 type ReadResult = { readonly outcome: Outcome; readonly reason?: string }
 
@@ -67,6 +79,7 @@ export class Pipeline {
   readonly #budget = new ByteBudget(budgetBytes)
   readonly #slots = new Slots(decodeSlots)
   readonly #resending = new Set<number>()
+  readonly #resendSlots = new Slots(resendsAtOnce)
   /** Deliveries to give up at a hard stop. */
   readonly #deliveries = new Set<Delivery>()
   /** Objects being read right now. */
@@ -100,6 +113,7 @@ export class Pipeline {
       keep: (records) => this.#keep(records),
       retried: () => this.#account.retried(),
       broke: (error) => broken.abort(error),
+      rested: () => this.#makeRoom(batcher, deliverer),
     })
     const batcher = new Batcher(sink.limits, (batch) => deliverer.deliver(batch))
     const workers = new Slots(source.workers)
@@ -116,19 +130,27 @@ export class Pipeline {
         .finally(() => running.delete(guarded))
       running.add(guarded)
     }
-    const path = { batcher, soft, hard }
+    const path: Path = { batcher, makeRoom: () => this.#makeRoom(batcher, deliverer), soft, hard }
     const resend = () => {
       if (soft.aborted) return
       for (const entry of ledger.requeued()) if (entry.kind === 'records') start(this.#resend(entry, path))
     }
     const saving = setInterval(() => this.#save(), this.#o.saveIntervalMs)
     const resending = setInterval(resend, requeueIntervalMs)
+    let sourceFailure: StreamError | undefined
     try {
       resend()
-      for await (const object of source.objects({ soft, hard, once: o.once })) {
-        await open.acquire({ signal: hard })
-        await workers.acquire({ signal: hard })
-        start(this.#process(object, path, workers).finally(() => open.release()))
+      try {
+        for await (const object of source.objects({ soft, hard, once: o.once })) {
+          await open.acquire({ signal: hard })
+          await workers.acquire({ signal: hard })
+          if (soft.aborted) break
+          start(this.#process(object, path, workers).finally(() => open.release()))
+        }
+      } catch (error) {
+        if (!(error instanceof StreamError) || error.kind === 'bug') throw error
+        // No more objects, but those it gave are whole: their records are delivered first.
+        sourceFailure = error
       }
       clearInterval(resending)
       while (running.size > 0 && !hard.aborted) {
@@ -147,14 +169,11 @@ export class Pipeline {
       this.#save()
     }
     if (broken.signal.aborted) throw broken.signal.reason
+    if (sourceFailure && !o.hard.aborted) throw sourceFailure
     return this.totals
   }
 
-  async #process(
-    object: ListedObject,
-    path: { readonly batcher: Batcher; readonly soft: AbortSignal; readonly hard: AbortSignal },
-    workers: Slots,
-  ): Promise<void> {
+  async #process(object: ListedObject, path: Path, workers: Slots): Promise<void> {
     const { ledger, source, nowMs } = this.#o
     const startMs = nowMs()
     const entry = ledger.begin(object)
@@ -164,7 +183,7 @@ export class Pipeline {
     try {
       this.#reading += 1
       result = await this.#read(delivery, path, (opened) => {
-        decoding = opened
+        decoding ??= opened
       })
     } finally {
       this.#reading -= 1
@@ -191,6 +210,17 @@ export class Pipeline {
     })
   }
 
+  #room(bytes: number, path: Path): Promise<void> {
+    const room = this.#budget.acquire(bytes, { signal: path.hard })
+    path.makeRoom()
+    return room
+  }
+
+  /** Someone waits for room and nothing is being written: only what waits in the batcher can make it, and that may wait long. */
+  #makeRoom(batcher: Batcher, deliverer: Deliverer): void {
+    if (this.#budget.waiting > 0 && deliverer.waiting === 0) batcher.flush()
+  }
+
   /** Seals the delivery and waits for it; false after a hard stop. */
   async #settled(delivery: Delivery, hard: AbortSignal): Promise<boolean> {
     this.#deliveries.add(delivery)
@@ -202,11 +232,7 @@ export class Pipeline {
   }
 
   /** Reads the object from where the delivery stands; every record that could be read is held when this returns. */
-  async #read(
-    delivery: Delivery,
-    path: { readonly batcher: Batcher; readonly soft: AbortSignal; readonly hard: AbortSignal },
-    opened: (decoding: Decoding) => void,
-  ): Promise<ReadResult> {
+  async #read(delivery: Delivery, path: Path, opened: (decoding: Decoding) => void): Promise<ReadResult> {
     const { source, formats, limits, log } = this.#o
     const { object } = delivery
     const { soft, hard, batcher } = path
@@ -221,11 +247,11 @@ export class Pipeline {
           slots: this.#slots,
           signal: hard,
         })
-        if (attempt === 1) opened(decoding)
+        opened(decoding)
         for await (const block of decoding.blocks) {
           if (soft.aborted) return { outcome: 'stopped' }
           const bytes = block.data.length
-          if (!this.#budget.tryAcquire(bytes)) await this.#budget.acquire(bytes, { signal: hard })
+          if (!this.#budget.tryAcquire(bytes)) await this.#room(bytes, path)
           batcher.add(delivery, block, decoding.format.contentType)
           if (block.resumeAt >= 0) {
             offset = block.resumeAt
@@ -248,12 +274,16 @@ export class Pipeline {
         if (error.kind !== 'transient') return this.#giveUp(delivery, error)
         if (attempt >= readAttempts) return { outcome: 'failed', reason: explainError(error) }
         if (soft.aborted) return { outcome: 'stopped' }
-        const waitMs = Math.max(backoffMs(readWaits, attempt), Math.min(error.retryAfterMs ?? 0, 60_000))
+        const waitMs = Math.max(
+          backoffMs(this.#o.readWaits ?? usualReadWaits, attempt),
+          Math.min(error.retryAfterMs ?? 0, 60_000),
+        )
         log.debug(
           { key: object.key, attempt, waitMs: Math.round(waitMs), error: explainError(error) },
           'reading interrupted, trying again',
         )
         await sleep(waitMs, undefined, { signal: soft }).catch(() => undefined)
+        if (soft.aborted) return { outcome: 'stopped' }
       }
     }
   }
@@ -289,13 +319,21 @@ export class Pipeline {
   }
 
   /** Sends quarantined records once more. If they are refused again, the ledger has them as a fresh entry. */
-  async #resend(
-    entry: QuarantineEntry,
-    path: { readonly batcher: Batcher; readonly hard: AbortSignal },
-  ): Promise<void> {
-    const { ledger, log } = this.#o
+  async #resend(entry: QuarantineEntry, path: Path): Promise<void> {
     if (this.#resending.has(entry.id)) return
     this.#resending.add(entry.id)
+    await this.#resendSlots.acquire({ signal: path.hard })
+    try {
+      // Still marked, so the next start takes it.
+      if (!path.soft.aborted) await this.#resendNow(entry, path)
+    } finally {
+      this.#resendSlots.release()
+      this.#resending.delete(entry.id)
+    }
+  }
+
+  async #resendNow(entry: QuarantineEntry, path: Path): Promise<void> {
+    const { ledger, log } = this.#o
     const records = ledger.rejectedRecords(entry.id)
     if (!records) return
     const { data, ends, firstRecord, multiline, object } = records
@@ -303,13 +341,12 @@ export class Pipeline {
     const position = { records: firstRecord, offset: 0, offsetRecords: 0 }
     const freed = (bytes: number) => this.#budget.release(bytes)
     const delivery = new Delivery(listed, { position, counts: nothingCounted }, { moved: () => undefined, freed })
-    await this.#budget.acquire(data.length, { signal: path.hard })
+    await this.#room(data.length, path)
     path.batcher.add(delivery, { data, ends, first: firstRecord, multiline, resumeAt: -1 }, records.contentType)
     if (!(await this.#settled(delivery, path.hard))) return
     const { delivered, quarantined } = delivery.counts
     // Refused in the same range as before: the ledger took the mark off that very entry, and it stays.
     if (ledger.quarantined(entry.id)?.requeued) ledger.release(entry.id, delivered)
-    this.#resending.delete(entry.id)
     this.#account.recovered(delivered)
     log.info({ key: object.key, delivered, quarantined }, 'quarantined records sent again')
   }

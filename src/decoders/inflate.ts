@@ -1,9 +1,10 @@
 /** Runs a zlib transform one piece at a time and takes its output in large chunks, on the thread pool. */
 import type { Transform } from 'node:stream'
+import { reclaim } from '../core/reclaim.ts'
 import type { Slots } from '../core/slots.ts'
 
 /** A large output chunk costs least; a small object must not pay for one (docs/design.md, "Speed"). */
-const chunkBytes = 2 * 2 ** 20
+const chunkBytes = 2 ** 20
 
 /** Output chunk for `bytes` of compressed input at hand, of which nothing more follows if `ended`. */
 export function outputChunk(bytes: number, ended: boolean): number {
@@ -41,7 +42,10 @@ export async function* pump(transform: Transform, piece: Buffer): AsyncGenerator
     })
     for (;;) {
       const chunk = transform.read() as Buffer | null
-      if (chunk) yield chunk
+      if (chunk) {
+        reclaim(chunk.length)
+        yield chunk
+      }
       else if (failure) throw failure.error
       else if (finished) return
       else {
