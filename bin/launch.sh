@@ -12,10 +12,21 @@ esac
 export MALLOC_MMAP_THRESHOLD_="${MALLOC_MMAP_THRESHOLD_:-33554432}" MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-8388608}"
 export MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-1}"
 flags='--expose-gc --max-semi-space-size=4 --disable-warning=ExperimentalWarning'
+# Compiled code is kept for the next start; where this cannot be written, Node goes without.
+export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE-$root/node_modules/.cache/s3-streamer}"
+if [ ! -d "$root/node_modules" ]; then
+  echo "s3-streamer: its packages are missing. Run \`npm ci\` in $root." >&2
+  exit 1
+fi
 pinned="$root/node_modules/$package/bin/node"
-[ -x "$pinned" ] && exec "$pinned" $flags "$root/src/main.ts" "$@"
-if node=$(command -v node) && [ "$("$node" -p 'process.versions.node.split(".")[0]')" -ge 24 ]; then
+# The pinned Node is built for glibc, which Alpine Linux lacks.
+[ -x "$pinned" ] && [ ! -e /etc/alpine-release ] && exec "$pinned" $flags "$root/src/main.ts" "$@"
+version=0
+if node=$(command -v node); then version=$("$node" -p 'process.versions.node.split(".")[0]' 2>/dev/null) || version=0; fi
+if [ "$version" -ge 24 ]; then
   exec "$node" $flags "$root/src/main.ts" "$@"
 fi
-echo "s3-streamer: needs Node 24. Run \`npm ci\` in $root, which brings it, or install Node 24 or newer." >&2
+found=''
+[ "$version" -gt 0 ] && found=" (node on the path is $version)"
+echo "s3-streamer: needs Node 24 or newer$found. Run \`npm ci\` in $root, which brings it, or install it." >&2
 exit 1

@@ -17,18 +17,43 @@ if (process.env.S3_STREAMER_LAUNCHED === '1' && process.channel) {
   process.channel.unref()
   process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'))
 }
-// `s3-streamer … | head` ends our output, not our work.
+// `s3-streamer … | head` ends our output; whether it ends the work too, the command knows.
+const unread = new AbortController()
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error
+    if (stream === process.stdout) unread.abort(error)
   })
 }
+
+/** https://no-color.org */
+const hasColor = (process.env.NO_COLOR ?? '') === '' && process.env.TERM !== 'dumb'
 
 process.exitCode = await program(process.argv.slice(2), {
   stdout: (text) => void process.stdout.write(text),
   stderr: (text) => void process.stderr.write(text),
   env: process.env,
-  terminal: process.stderr.isTTY === true,
+  terminal: process.stderr.isTTY === true && process.env.TERM !== 'dumb',
+  color: {
+    stdout: process.stdout.isTTY === true && hasColor,
+    stderr: process.stderr.isTTY === true && hasColor,
+  },
+  ask: process.stdin.isTTY === true ? ask : undefined,
+  unread: unread.signal,
   soft: soft.signal,
   hard: hard.signal,
 })
+
+async function ask(question: string): Promise<string> {
+  const { createInterface } = await import('node:readline/promises')
+  const prompt = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    return await prompt.question(question, { signal: soft.signal })
+  } catch (error) {
+    // Ctrl-C, or the end of the input: no answer.
+    if (error instanceof Error && error.name === 'AbortError') return ''
+    throw error
+  } finally {
+    prompt.close()
+  }
+}

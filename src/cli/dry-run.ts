@@ -1,26 +1,31 @@
 /** `run --dry-run`: reads everything one scan would, batches it, and prints instead of sending. Changes nothing. */
-import type { LoadedConfig } from '../config/pipeline.ts'
-import type { ObjectReport } from '../core/account.ts'
+import type { LoadedConfig, PipelineConfig } from '../config/pipeline.ts'
+import type { ObjectReport, Totals } from '../core/account.ts'
 import type { Batch, Log, Sink } from '../core/component.ts'
 import { nothingCounted, startOfObject } from '../core/delivery.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { Pipeline } from '../core/pipeline.ts'
 import type { Ledger } from '../ledger/ledger.ts'
-import { createLog } from '../telemetry/log.ts'
 import { MemoryMeter } from '../telemetry/meter.ts'
+import { printable } from '../telemetry/text-line.ts'
 import { assemble } from './assemble.ts'
 import { count, fileSize, utc } from './figures.ts'
+import { placeOf } from './place.ts'
 import type { ExitCode, Io } from './program.ts'
+import { createCommandLog } from './run-log.ts'
 
 export async function dryRun(loaded: LoadedConfig, io: Io): Promise<ExitCode> {
   // The log goes to standard error: standard output is the answer.
-  const log = createLog({ level: 'warn', format: 'text', color: io.terminal, write: io.stderr })
+  const log = createCommandLog(io)
   let code: ExitCode = 0
   for (const { message } of loaded.warnings) log.warn({}, message)
+  const soft = AbortSignal.any([io.soft, io.unread])
+  const hard = AbortSignal.any([io.hard, io.unread])
   for (const config of loaded.pipelines) {
     try {
       await using parts = await assemble(config, { mode: 'readonly', log, meter: new MemoryMeter(), wrap: unwritten })
       const sink = new CountingSink(parts.sink)
+      let unknown = 0
       const pipeline = new Pipeline({
         ...parts,
         sink,
@@ -29,19 +34,20 @@ export async function dryRun(loaded: LoadedConfig, io: Io): Promise<ExitCode> {
         meter: parts.context.meter,
         nowMs: Date.now,
         saveIntervalMs: 2 ** 30,
-        observe: (report) => io.stdout(objectLines(report)),
+        observe: (report) => {
+          if (report.decoding?.selectedBy === 'fallback') unknown += 1
+          io.stdout(objectLine(report))
+        },
       })
-      await parts.source.check({ signal: io.soft })
-      const totals = await pipeline.run({ once: true, soft: io.soft, hard: io.hard })
-      const objects = Object.values(totals.objects).reduce((sum, n) => sum + n, 0)
-      io.stdout(
-        `${config.name}: would send ${count(totals.read)} records (${fileSize(sink.bytes)}) of ${count(objects)} objects ` +
-          `in ${count(sink.batches)} batches. Nothing was sent, nothing was changed.\n`,
-      )
+      await parts.source.check({ signal: soft })
+      io.stdout(heading(config))
+      const totals = await pipeline.run({ once: true, soft, hard })
+      io.stdout(summary(totals, sink, unknown))
       if (totals.objects.failed > 0) code = 1
     } catch (error) {
       if (!(error instanceof StreamError)) throw error
-      io.stderr(`${config.name}: ${explainError(error)}\n`)
+      if (io.unread.aborted) return 0
+      io.stderr(`${config.name}: ${printable(explainError(error))}\n`)
       code = 1
     }
   }
@@ -111,20 +117,32 @@ class CountingSink implements Sink {
   async [Symbol.asyncDispose](): Promise<void> {}
 }
 
-function objectLines({ object, outcome, reason, decoding, timeMs, counts }: ObjectReport): string {
-  const name = `s3://${object.bucket}/${object.key}`
-  if (outcome !== 'done' && !decoding) return `${name}\n  ${outcome}: ${reason}\n`
-  const facts = [
-    decoding ? `${decoding.format.name} (by ${decoding.selectedBy})` : '',
-    decoding && decoding.layers.length > 0 ? decoding.layers.join(' in ') : 'not compressed',
-    utc(timeMs),
-    `${count(counts.read)} records`,
-    fileSize(counts.bytes),
-    decoding?.format.contentType ?? '',
-  ]
-  const lines = [name, `  ${facts.filter((fact) => fact !== '').join(' · ')}`]
-  if (outcome !== 'done') lines.push(`  then ${outcome}: ${reason}`)
-  return `${lines.join('\n')}\n`
+function heading({ name, source, sink }: PipelineConfig): string {
+  const columns = row(['records', 'bytes', 'time', 'compressed', 'format', 'key'])
+  return `# ${name}: from ${printable(placeOf(source))} to ${placeOf(sink)}\n${columns}`
+}
+
+/** A line for each object; a second one if it could not be read to its end. */
+function objectLine({ object, outcome, reason, decoding, timeMs, counts }: ObjectReport): string {
+  const known = decoding && decoding.selectedBy !== 'fallback' ? decoding.format.name : '?'
+  const layers = decoding && decoding.layers.length > 0 ? decoding.layers.join('+') : '-'
+  const line = row([count(counts.read), fileSize(counts.bytes), utc(timeMs), layers, known, printable(object.key)])
+  return outcome === 'done' ? line : `${line}${' '.repeat(11)}${outcome}: ${printable(reason ?? '')}\n`
+}
+
+function row([records, bytes, time, layers, format, key]: readonly string[]): string {
+  return `${records?.padStart(9)}  ${bytes?.padStart(7)}  ${time?.padEnd(20)}  ${layers?.padEnd(10)}  ${format?.padEnd(16)}  ${key}\n`
+}
+
+function summary({ objects, read }: Totals, { bytes, batches }: CountingSink, unknown: number): string {
+  const all = Object.values(objects).reduce((sum, n) => sum + n, 0)
+  const troubles = Object.entries(objects).filter(([outcome, n]) => outcome !== 'done' && n > 0)
+  return [
+    `Would send ${count(read)} records (${fileSize(bytes)}) of ${count(all)} objects in ${count(batches)} batches.`,
+    ...troubles.map(([outcome, n]) => `${count(n)} ${n === 1 ? 'object' : 'objects'} ${outcome}.`),
+    ...(unknown > 0 ? [`${count(unknown)} with "?": no format knows them; they are sent all the same.`] : []),
+    'Nothing was sent, nothing was changed.\n',
+  ].join(' ')
 }
 
 const silent: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }

@@ -1,19 +1,22 @@
 /** `explain`: how one object, or a local file, would be read: compression, format, time, records, what goes on the wire. */
-import { createReadStream, existsSync, statSync } from 'node:fs'
-import type { LoadedConfig, PipelineConfig } from '../config/pipeline.ts'
+import { createReadStream, existsSync, type Stats, statSync } from 'node:fs'
+import type { LoadedConfig } from '../config/pipeline.ts'
 import { recordAt } from '../core/block.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { Slots } from '../core/slots.ts'
 import { decode } from '../decoders/decode.ts'
-import type { DecodeLimits, OpenBytes } from '../decoders/decoding.ts'
+import type { DecodeLimits, Decoding, OpenBytes } from '../decoders/decoding.ts'
 import { createFormats } from '../formats/compile.ts'
 import type { Formats } from '../formats/format.ts'
-import { createLog } from '../telemetry/log.ts'
+import type { ObjectEntry } from '../ledger/ledger.ts'
 import { MemoryMeter } from '../telemetry/meter.ts'
+import { printable } from '../telemetry/text-line.ts'
 import { assemble, formatsOf, limitsOf } from './assemble.ts'
 import { openConfig } from './config-file.ts'
 import { count, fileSize, utc } from './figures.ts'
+import { placeOf } from './place.ts'
 import type { ExitCode, Io } from './program.ts'
+import { createCommandLog } from './run-log.ts'
 
 /** Enough to tell what an object is like without reading a very large one to its end. */
 const readBytes = 256 * 2 ** 20
@@ -40,43 +43,63 @@ export async function explain(
   flags: { readonly config: string; readonly configGiven: boolean; readonly pipeline?: string },
   io: Io,
 ): Promise<ExitCode> {
-  const isFile = existsSync(target) && statSync(target).isFile()
-  const needsConfig = !isFile || flags.configGiven || existsSync(flags.config)
+  const file = statSync(target, { throwIfNoEntry: false })
+  if (file?.isDirectory()) {
+    io.stderr(`${printable(target)} is a folder: name one file in it, or a key of the bucket\n`)
+    return 2
+  }
+  const needsConfig = !file || flags.configGiven || existsSync(flags.config)
   const loaded = needsConfig ? openConfig(flags, io) : undefined
   if (needsConfig && !loaded) return 2
   try {
+    if (!file) return await explainKey(target, loaded as LoadedConfig, io)
     const config = loaded?.pipelines[0]
-    if (isFile) {
-      const formats = config ? formatsOf(config) : createFormats([], {})
-      const file: Target = {
-        name: target,
-        key: target.replace(/^\.?\//, ''),
-        size: statSync(target).size,
-        modifiedMs: statSync(target).mtimeMs,
-        open: (start) => createReadStream(target, { start, highWaterMark: 2 ** 20 }) as AsyncIterable<Buffer>,
-      }
-      return await tell(file, formats, config ? limitsOf(config) : plainLimits, io)
-    }
-    return await explainKey(target, loaded as LoadedConfig, io)
+    const formats = config ? formatsOf(config) : createFormats([], {})
+    return await tell(localFile(target, file), formats, config ? limitsOf(config) : plainLimits, io)
   } catch (error) {
     if (!(error instanceof StreamError)) throw error
-    io.stderr(`${explainError(error)}\n`)
+    io.stderr(`${printable(explainError(error))}\n`)
     return 1
   }
 }
 
+function localFile(path: string, { size, mtimeMs }: Stats): Target {
+  return {
+    name: path,
+    key: path.replace(/^\.?\//, ''),
+    size,
+    modifiedMs: mtimeMs,
+    async *open(start) {
+      try {
+        yield* createReadStream(path, { start, highWaterMark: 2 ** 20 }) as AsyncIterable<Buffer>
+      } catch (error) {
+        throw new StreamError('source.access', `cannot read ${path}`, { cause: error })
+      }
+    },
+  }
+}
+
 async function explainKey(target: string, loaded: LoadedConfig, io: Io): Promise<ExitCode> {
-  const [, named, rest] = /^s3:\/\/([^/]+)\/(.+)$/.exec(target) ?? []
+  const [isUrl, named, rest] = /^s3:\/\/([^/]*)\/?(.*)$/s.exec(target) ?? []
   const key = rest ?? target
+  if (isUrl !== undefined && key === '') {
+    io.stderr(`${printable(target)} names no object: write s3://bucket/key\n`)
+    return 2
+  }
   const config = loaded.pipelines.find(({ source }) => named === undefined || source.bucket === named)
   if (!config) {
     const buckets = loaded.pipelines.map(({ source }) => source.bucket).join(', ')
     io.stderr(`no pipeline reads bucket ${named}; there is: ${buckets}\n`)
     return 2
   }
-  const log = createLog({ level: 'warn', format: 'text', color: false, write: io.stderr })
+  const { prefix } = config.source
+  const log = createCommandLog(io)
   await using parts = await assemble(config, { mode: 'readonly', log, meter: new MemoryMeter() })
-  const object = await parts.source.find(key, { signal: io.soft })
+  const object = await parts.source.find(key, { signal: io.soft }).catch((error: unknown) => {
+    if (!(error instanceof StreamError) || error.code !== 'source.vanished' || key.startsWith(prefix)) throw error
+    const hint = `the keys of pipeline ${config.name} begin with "${prefix}"`
+    throw new StreamError(error.code, `${error.message}; ${hint}`, { cause: error.cause })
+  })
   const code = await tell(
     {
       name: `s3://${object.bucket}/${object.key}`,
@@ -89,69 +112,79 @@ async function explainKey(target: string, loaded: LoadedConfig, io: Io): Promise
     parts.limits,
     io,
   )
-  const entry = parts.ledger.find(object.id)
-  const counts = entry && `${count(entry.counts.delivered)} delivered, ${count(entry.counts.quarantined)} in quarantine`
-  io.stdout(
-    `ledger       ${entry ? `${entry.state}: ${counts}${entry.error ? `; ${entry.error}` : ''}` : 'not seen yet'}\n`,
-  )
-  io.stdout(`goes to      ${destination(config)}\n`)
+  const outside = key.startsWith(prefix) ? '' : `; it never will be, because it is outside of prefix "${prefix}"`
+  line(io, 'ledger', `${describeEntry(parts.ledger.find(object.id))}${outside}`)
+  line(io, 'goes to', placeOf(config.sink))
   return code
 }
 
-function destination({ sink }: PipelineConfig): string {
-  return `${sink.type} ${'endpoints' in sink && Array.isArray(sink.endpoints) ? sink.endpoints.join(', ') : ''}`
+function describeEntry(entry: ObjectEntry | undefined): string {
+  if (!entry) return 'not read yet'
+  const { state, counts, error } = entry
+  const kept = counts.quarantined > 0 ? `, ${count(counts.quarantined)} in quarantine` : ''
+  return `${state}: ${count(counts.delivered)} records delivered${kept}${error ? `; ${error}` : ''}`
+}
+
+/** One line of the answer. */
+function line(io: Io, name: string, text: string): void {
+  io.stdout(`${name.padEnd(13)}${printable(text)}\n`)
+}
+
+const selections: Record<Decoding['selectedBy'], string> = {
+  fixed: 'by default_format',
+  name: 'by its name',
+  content: 'by its content',
+  fallback: 'because none matches: it is the first one',
 }
 
 async function tell(target: Target, formats: Formats, limits: DecodeLimits, io: Io): Promise<ExitCode> {
-  const { key, modifiedMs } = target
-  const decoding = await decode(target.open, {
-    key,
-    formats,
-    limits,
-    resume: undefined,
-    slots: new Slots(1),
-    signal: io.soft,
-  })
-  const { format, sample, selectedBy, layers, tally } = decoding
+  const { key, modifiedMs, size } = target
+  line(io, 'object', `${target.name}${size === undefined ? '' : ` (${fileSize(size)})`}`)
+  let decoding: Decoding
+  try {
+    const slots = new Slots(1)
+    decoding = await decode(target.open, { key, formats, limits, resume: undefined, slots, signal: io.soft })
+  } catch (error) {
+    // What will not pass is what a run would put in quarantine.
+    if (!(error instanceof StreamError) || error.kind !== 'permanent') throw error
+    line(io, 'cannot read', `${explainError(error)}: quarantine`)
+    return 0
+  }
+  const { format, sample, selectedBy, layers } = decoding
   const byName = format.timeFromKey(key)
   const byContent = byName === undefined ? format.timeFromContent(sample, modifiedMs) : undefined
-  const from =
-    byName !== undefined
-      ? 'from the name'
-      : byContent !== undefined
-        ? 'from the records'
-        : 'LastModified: no format knows a time here'
-  io.stdout(
-    [
-      `object       ${target.name}${target.size === undefined ? '' : ` (${fileSize(target.size)})`}`,
-      `compression  ${layers.length === 0 ? 'none' : layers.join(', inside it ')}`,
-      `format       ${format.name} (${{ fixed: 'default_format', name: 'by its name', content: 'by its content', fallback: 'none matches, so the first one' }[selectedBy]})`,
-      `time         ${utc(byName ?? byContent ?? modifiedMs)} (${from})`,
-      `decoder      ${format.decoder}${format.skipHeaderLines > 0 ? `, ${format.skipHeaderLines} header lines skipped` : ''}`,
-      `on the wire  ${format.contentType}`,
-    ].join('\n') + '\n',
-  )
+  const from = byName !== undefined ? 'its name' : byContent !== undefined ? 'its records' : 'LastModified'
+  const header = format.skipHeaderLines > 0 ? `, ${format.skipHeaderLines} header lines skipped` : ''
+  line(io, 'compression', layers.length === 0 ? 'none' : layers.join(', inside it '))
+  line(io, 'format', `${format.name} (${selections[selectedBy]})`)
+  line(io, 'time', `${utc(byName ?? byContent ?? modifiedMs)} (from ${from})`)
+  line(io, 'decoder', `${format.decoder}${header}`)
+  line(io, 'on the wire', format.contentType)
+  await tellRecords(decoding, io)
+  return 0
+}
+
+async function tellRecords({ blocks, tally }: Decoding, io: Io): Promise<void> {
   let records = 0
   let bytes = 0
-  let failure: unknown
+  let failure: StreamError | undefined
   try {
-    for await (const block of decoding.blocks) {
+    for await (const block of blocks) {
       if (records === 0) {
         const first = recordAt(block, 0)
         const cut = first.length > shownBytes ? `… (${fileSize(first.length)})` : ''
-        io.stdout(`first record ${first.subarray(0, shownBytes).toString()}${cut}\n`)
+        line(io, 'first record', `${first.subarray(0, shownBytes).toString()}${cut}`)
       }
       records += block.ends.length
       bytes += block.data.length
       if (bytes >= readBytes) break
     }
   } catch (error) {
-    if (!(error instanceof StreamError)) throw error
+    if (!(error instanceof StreamError) || error.kind !== 'permanent') throw error
     failure = error
   }
   const more = bytes >= readBytes ? ' so far (it is larger; reading stopped here)' : ''
   const oversize = tally.oversize > 0 ? `, ${count(tally.oversize)} longer than line_limit` : ''
-  io.stdout(`records      ${count(records)}, ${fileSize(bytes)}${oversize}${more}\n`)
-  if (failure !== undefined) io.stdout(`then         quarantine: ${explainError(failure)}\n`)
-  return 0
+  line(io, 'records', `${count(records)}, ${fileSize(bytes)}${oversize}${more}`)
+  if (failure) line(io, 'and then', `${explainError(failure)}: quarantine`)
 }

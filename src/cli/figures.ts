@@ -18,7 +18,7 @@ export function count(n: number): string {
   return n.toLocaleString('en-US')
 }
 
-/** `2025-10-12T21:41:32Z`; milliseconds only where there are some. */
+/** `2025-10-12T21:41:32Z`: to the second. */
 export function utc(ms: number): string {
-  return new Date(ms).toISOString().replace('.000Z', 'Z')
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`
 }

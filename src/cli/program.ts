@@ -1,21 +1,25 @@
-/** The command line: what can be asked for, and how it is said. Everything it does is in the files beside it. */
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+/** The command line: what can be asked for, and how it is said. What it does is in the files beside it, loaded when asked for. */
+import { existsSync } from 'node:fs'
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { closest } from '../config/closest.ts'
 import { version } from '../telemetry/version.ts'
-import { check } from './check.ts'
-import { explain } from './explain.ts'
-import { quarantineList, quarantineRequeue, quarantineShow } from './quarantine.ts'
-import { run } from './run.ts'
-import { resetState, setState, showState } from './state.ts'
 
 /** 0 ok, 1 run failed, 2 bad config or command line, 3 check failed. */
 export type ExitCode = 0 | 1 | 2 | 3
 
 export interface Io {
-  readonly stdout: (text: string) => void
+  /** Records come as bytes: they may be in any encoding. */
+  readonly stdout: (text: string | Buffer) => void
   readonly stderr: (text: string) => void
   readonly env: Readonly<Record<string, string | undefined>>
   /** True if people watch stderr in a terminal. */
   readonly terminal: boolean
+  /** Whether text there may be coloured. */
+  readonly color: { readonly stdout: boolean; readonly stderr: boolean }
+  /** Puts a question to the person at the keyboard; undefined if there is none. */
+  readonly ask: ((question: string) => Promise<string>) | undefined
+  /** Aborted when nobody reads standard output any more, as after `… | head`. */
+  readonly unread: AbortSignal
   /** Aborted by the first signal: stop intake and drain. */
   readonly soft: AbortSignal
   /** Aborted by the second signal: stop at once. */
@@ -29,15 +33,16 @@ interface CommonFlags {
 
 const examples = `
 Examples:
-  $ s3-streamer --config config.yaml                     run until stopped
-  $ s3-streamer run --once --config config.yaml          one scan, deliver everything, exit
-  $ s3-streamer run --dry-run --config config.yaml       show what would be sent, change nothing
-  $ s3-streamer check --config config.yaml               is the file right, are bucket and endpoints reachable
-  $ s3-streamer explain s3://bucket/key --config c.yaml  how would this object be read
-  $ s3-streamer explain ./local-file.gz                  the same for a local file, with or without a config
-  $ s3-streamer state show --config config.yaml          how far it got
-  $ s3-streamer state set 2025-10-12T21:00:00Z           go back (or on) to this time
-  $ s3-streamer quarantine list                          what could not be delivered, and why
+  $ s3-streamer check                                is the file right, do bucket and endpoints answer
+  $ s3-streamer run --dry-run                        show what would be sent, change nothing
+  $ s3-streamer run --once                           one scan, deliver everything, exit
+  $ s3-streamer -c /etc/s3-streamer.yaml             run until stopped, with another file than ./config.yaml
+  $ s3-streamer explain s3://bucket/key              how is this object read
+  $ s3-streamer explain ./local-file.gz              the same for a local file, with or without a configuration
+  $ s3-streamer state show                           how far it got
+  $ s3-streamer state set 2025-10-12T21:00:00Z       go back (or on) to this time
+  $ s3-streamer quarantine list                      what could not be delivered, and why
+  $ s3-streamer quarantine requeue --all             try it again
 
 Exit codes: 0 ok, 1 run failed, 2 bad configuration or command line, 3 check failed.
 Any value of the file can be set from outside: S3_STREAMER_<SECTION>_<KEY>, as in S3_STREAMER_HTTP_BATCH_LINES=500.`
@@ -45,77 +50,11 @@ Any value of the file can be set from outside: S3_STREAMER_<SECTION>_<KEY>, as i
 /** Runs the command line and gives the exit code. */
 export async function program(argv: readonly string[], io: Io): Promise<ExitCode> {
   let code: ExitCode = 0
-  const finish = (result: Promise<ExitCode>) =>
-    result.then((exit) => {
-      code = exit
-    })
-  const root = new Command('s3-streamer')
-    .description('Moves log objects from S3 to where they are read. At least once, nothing dropped.')
-    .version(version, '-V, --version', 'print the version')
-    .helpOption('-h, --help', 'show help')
-    .addHelpText('after', examples)
-    .exitOverride()
-    .configureOutput({ writeOut: io.stdout, writeErr: io.stderr })
-    .showSuggestionAfterError()
-  const command = (parent: Command, usage: string, description: string, o: { isDefault?: boolean } = {}) =>
-    parent
-      .command(usage, o)
-      .description(description)
-      .addOption(configOption())
-      .exitOverride()
-      .configureOutput({ writeOut: io.stdout, writeErr: io.stderr })
-
-  command(root, 'run', 'run the pipelines of the file (the default)', { isDefault: true })
-    .option('--once', 'one scan, deliver everything, exit')
-    .option('--dry-run', 'read everything once, send nothing, change nothing; prints what would be sent')
-    .option('--pipeline <name>', 'only this pipeline')
-    .action((flags: CommonFlags & { once?: boolean; dryRun?: boolean }) =>
-      finish(run({ ...flags, once: flags.once ?? false, dryRun: flags.dryRun ?? false }, io)),
-    )
-  command(root, 'check', 'check the file, then access to bucket and endpoints; changes nothing').action(
-    (flags: CommonFlags) => finish(check(flags, io)),
-  )
-  command(root, 'explain <key-or-file>', 'show how an object of the bucket or a local file would be read')
-    .option('--pipeline <name>', 'read it as this pipeline would')
-    .action((target: string, flags: CommonFlags, self: Command) =>
-      finish(explain(target, { ...flags, configGiven: self.getOptionValueSource('config') !== 'default' }, io)),
-    )
-
-  const state = root.command('state').description('show or move the place in the bucket').exitOverride()
-  const ofPipeline = (parent: Command, usage: string, description: string) =>
-    command(parent, usage, description).option('--pipeline <name>', 'of this pipeline')
-  ofPipeline(state, 'show', 'how far it got, and what is under way')
-    .option('--json', 'as JSON')
-    .action((flags: CommonFlags & { json?: boolean }) => finish(showState({ ...flags, json: flags.json ?? false }, io)))
-  ofPipeline(state, 'set <time>', 'objects from this time on are read (again): RFC 3339 or Unix seconds').action(
-    (time: string, flags: CommonFlags) => finish(setState(time, flags, io)),
-  )
-  ofPipeline(state, 'reset', 'forget everything but the quarantine, and start as on the first day')
-    .option('--yes', 'do not ask')
-    .action((flags: CommonFlags & { yes?: boolean }) => finish(resetState({ ...flags, yes: flags.yes ?? false }, io)))
-
-  const quarantine = root
-    .command('quarantine')
-    .description('objects and records that could not be delivered')
-    .exitOverride()
-  ofPipeline(quarantine, 'list', 'what is kept, and why')
-    .option('--json', 'as JSON lines')
-    .action((flags: CommonFlags & { json?: boolean }) =>
-      finish(quarantineList({ ...flags, json: flags.json ?? false }, io)),
-    )
-  ofPipeline(quarantine, 'show <id>', 'one entry; the records themselves go to standard output with --records')
-    .option('--records', 'print the records as they were')
-    .action((id: string, flags: CommonFlags & { records?: boolean }) =>
-      finish(quarantineShow(entryId(id), { ...flags, records: flags.records ?? false }, io)),
-    )
-  ofPipeline(quarantine, 'requeue [ids...]', 'try entries again; the running streamer takes them, or the next start')
-    .option('--all', 'every entry')
-    .action((ids: string[], flags: CommonFlags & { all?: boolean }) =>
-      finish(quarantineRequeue(flags.all ? 'all' : ids.map(entryId), flags, io)),
-    )
-
+  const root = createCommands(io, (exit) => {
+    code = exit
+  })
   try {
-    await root.parseAsync([...argv], { from: 'user' })
+    await root.parseAsync(flagsLast(argv, root), { from: 'user' })
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
     return error.exitCode === 0 ? 0 : 2
@@ -123,11 +62,135 @@ export async function program(argv: readonly string[], io: Io): Promise<ExitCode
   return code
 }
 
+/** All commands, for the command line and for the test that compares the documents with it. */
+export function createCommands(
+  io: Pick<Io, 'stdout' | 'stderr'> & Partial<Io>,
+  done: (code: ExitCode) => void,
+): Command {
+  const whole = io as Io
+  const finish = async (result: Promise<ExitCode>) => done(await result)
+  const root = new Command('s3-streamer')
+    .description('Moves log objects from S3 to where they are read. At least once, nothing dropped.')
+    .usage('[options of run] | <command> [options]')
+    .version(version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show help')
+    .helpCommand('help [command]', 'show help of a command')
+    .exitOverride()
+    .configureOutput({ writeOut: io.stdout, writeErr: io.stderr })
+  const command = (parent: Command, usage: string, description: string, o: { isDefault?: boolean } = {}) =>
+    parent.command(usage, o).description(description).addOption(configOption())
+  const ofPipeline = (parent: Command, usage: string, description: string) =>
+    command(parent, usage, description).option('--pipeline <name>', 'only this pipeline of the file')
+
+  const run = command(root, 'run', 'run the pipelines of the file (the default)', { isDefault: true })
+    .option('--once', 'one scan, deliver everything, exit')
+    .option('--dry-run', 'read what one scan would, send nothing, change nothing; print what would be sent')
+    .option('--pipeline <name>', 'only this pipeline of the file')
+    .allowExcessArguments()
+    .action(async (flags: CommonFlags & { once?: boolean; dryRun?: boolean }, self: Command) => {
+      refuseWords(self, root)
+      const { run } = await import('./run.ts')
+      await finish(run({ ...flags, once: flags.once ?? false, dryRun: flags.dryRun ?? false }, whole))
+    })
+  root.addHelpText('after', () => `\nOptions of run:\n${optionLines(run)}\n${examples}`)
+
+  ofPipeline(root, 'check', 'show what is in force, then try state, bucket and endpoints; changes nothing').action(
+    async (flags: CommonFlags) => {
+      const { check } = await import('./check.ts')
+      await finish(check(flags, whole))
+    },
+  )
+  ofPipeline(root, 'explain', 'show how an object, or a local file, is read: format, time, records')
+    .argument('<key-or-file>', 'key in the bucket, s3://bucket/key, or a local file')
+    .action(async (target: string, flags: CommonFlags, self: Command) => {
+      const { explain } = await import('./explain.ts')
+      const configGiven = self.getOptionValueSource('config') !== 'default'
+      await finish(explain(target, { ...flags, configGiven }, whole))
+    })
+
+  const state = root.command('state').description('show or move the place in the bucket')
+  ofPipeline(state, 'show', 'how far it got, and what is under way')
+    .option('--json', 'as JSON, a line for each pipeline')
+    .action(async (flags: CommonFlags & { json?: boolean }) => {
+      const { showState } = await import('./state.ts')
+      await finish(showState({ ...flags, json: flags.json ?? false }, whole))
+    })
+  ofPipeline(state, 'set', 'read objects from this time on (again); the streamer must not be running')
+    .argument('<time>', 'as 2025-10-12T21:00:00Z, or in Unix seconds')
+    .action(async (time: string, flags: CommonFlags) => {
+      const { setState } = await import('./state.ts')
+      await finish(setState(time, flags, whole))
+    })
+  ofPipeline(state, 'reset', 'forget everything but the quarantine, and start as on the first day')
+    .option('--yes', 'do not ask')
+    .action(async (flags: CommonFlags & { yes?: boolean }) => {
+      const { resetState } = await import('./state.ts')
+      await finish(resetState({ ...flags, yes: flags.yes ?? false }, whole))
+    })
+
+  const quarantine = root.command('quarantine').description('objects and records that could not be delivered')
+  ofPipeline(quarantine, 'list', 'what is kept, and why; newest first')
+    .option('--json', 'as JSON lines')
+    .action(async (flags: CommonFlags & { json?: boolean }) => {
+      const { quarantineList } = await import('./quarantine.ts')
+      await finish(quarantineList({ ...flags, json: flags.json ?? false }, whole))
+    })
+  ofPipeline(quarantine, 'show', 'one entry: object, place, reason, first record')
+    .addArgument(new Argument('<id>', 'number of the entry, as in `quarantine list`').argParser(entryId))
+    .option('--records', 'print only its records, as they were')
+    .action(async (id: number, flags: CommonFlags & { records?: boolean }) => {
+      const { quarantineShow } = await import('./quarantine.ts')
+      await finish(quarantineShow(id, { ...flags, records: flags.records ?? false }, whole))
+    })
+  ofPipeline(quarantine, 'requeue', 'try entries again; a running streamer takes them, else the next start')
+    .addArgument(new Argument('[ids...]', 'numbers of entries').argParser(entryIds))
+    .option('--all', 'every entry')
+    .action(async (ids: number[] | undefined, flags: CommonFlags & { all?: boolean }) => {
+      const { quarantineRequeue } = await import('./quarantine.ts')
+      await finish(quarantineRequeue(flags.all ? 'all' : (ids ?? []), flags, whole))
+    })
+  return root
+}
+
 function configOption(): Option {
   return new Option('-c, --config <file>', 'the configuration').default('config.yaml')
 }
 
+/** `-c file check` means `check -c file`: what stands before the name of a command goes behind it. */
+function flagsLast(argv: readonly string[], root: Command): string[] {
+  const takesValue = (flag: string) => ['-c', '--config', '--pipeline'].includes(flag)
+  let first = 0
+  while (argv[first]?.startsWith('-') && argv[first] !== '--') first += takesValue(argv[first] as string) ? 2 : 1
+  const names = root.commands.map((command) => command.name())
+  if (first === 0 || !names.includes(argv[first] ?? '')) return [...argv]
+  const rest = argv.slice(first)
+  const end = rest.includes('--') ? rest.indexOf('--') : rest.length
+  return [...rest.slice(0, end), ...argv.slice(0, first), ...rest.slice(end)]
+}
+
+/** `run` is the default, so a mistyped command arrives there as a word it cannot use. */
+function refuseWords(run: Command, root: Command): void {
+  const [word] = run.args
+  if (word === undefined) return
+  if (/\.ya?ml$/i.test(word) || existsSync(word)) {
+    run.error(`error: cannot use "${word}" as a command: a configuration is given with --config ${word}`)
+  }
+  const names = root.commands.map((command) => command.name())
+  const meant = closest(word, names)
+  run.error(
+    `error: there is no command "${word}"${meant === undefined ? `: one of ${names.join(', ')}` : `: did you mean ${meant}?`} See s3-streamer --help`,
+  )
+}
+
+function optionLines(command: Command): string {
+  return command.options.map(({ flags, description }) => `  ${flags.padEnd(22)} ${description}`).join('\n')
+}
+
 function entryId(text: string): number {
-  if (!/^\d+$/.test(text)) throw new InvalidArgumentError(`${text} is not an entry number: see \`quarantine list\``)
-  return Number(text)
+  if (/^\d{1,15}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('It is the number in the first column of `s3-streamer quarantine list`.')
+}
+
+function entryIds(text: string, before: number[] | undefined): number[] {
+  return [...(before ?? []), entryId(text)]
 }

@@ -11,7 +11,8 @@ export class Progress {
   readonly #followed: Array<{ readonly pipeline: Pipeline; readonly source: Source }> = []
   readonly #startMs = Date.now()
   readonly #timer: NodeJS.Timeout
-  #drawn = false
+  /** True while the bar stands on the screen, or is only away for the line being written. */
+  #shown = false
 
   constructor(write: (text: string) => void) {
     this.#write = write
@@ -25,13 +26,18 @@ export class Progress {
 
   /** Takes the bar away, so that something else can be written. */
   clear(): void {
-    if (this.#drawn) this.#write('\r\u001b[2K')
-    this.#drawn = false
+    if (this.#shown) this.#write('\r\u001b[K')
+  }
+
+  /** Brings it back after that. */
+  restore(): void {
+    if (this.#shown) this.#draw()
   }
 
   end(): void {
     clearInterval(this.#timer)
     this.clear()
+    this.#shown = false
   }
 
   #draw(): void {
@@ -52,7 +58,9 @@ export class Progress {
     const bar = `${'█'.repeat(filled)}${'░'.repeat(barWidth - filled)}`
     const rate = fileSize((bytes / Math.max(Date.now() - this.#startMs, 1)) * 1000)
     const objects = `${count(settled)}/${count(found)}${complete ? '' : '+'} objects`
-    this.#write(`\r\u001b[2K${bar} ${objects}  ${count(records)} records  ${fileSize(bytes)}  ${rate}/s`)
-    this.#drawn = true
+    const line = `${bar} ${objects}  ${count(records)} records  ${fileSize(bytes)}  ${rate}/s`
+    // Without automatic margins a narrow terminal cuts the line; wrapped, it could not be taken away again.
+    this.#write(`\r\u001b[?7l${line}\u001b[K\u001b[?7h`)
+    this.#shown = true
   }
 }

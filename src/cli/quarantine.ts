@@ -1,7 +1,9 @@
 /** `quarantine`: what could not be delivered, why, and trying it again. */
-import { recordStart } from '../core/block.ts'
-import type { QuarantineEntry } from '../ledger/ledger.ts'
-import { count, utc } from './figures.ts'
+import { recordAt } from '../core/block.ts'
+import type { QuarantineEntry, RejectedRecords } from '../ledger/ledger.ts'
+import { printable } from '../telemetry/text-line.ts'
+import { openConfig } from './config-file.ts'
+import { count, fileSize, utc } from './figures.ts'
 import type { ExitCode, Io } from './program.ts'
 import { eachLedger } from './state.ts'
 
@@ -10,12 +12,18 @@ interface Flags {
   readonly pipeline?: string
 }
 
+const shownBytes = 300
+
 export async function quarantineList(flags: Flags & { readonly json: boolean }, io: Io): Promise<ExitCode> {
+  const loaded = openConfig(flags, io)
+  if (!loaded) return 2
   let entries = 0
-  const code = await eachLedger(flags, io, 'readonly', ({ name }, ledger) => {
-    for (const entry of ledger.quarantine()) {
+  const code = await eachLedger(loaded, io, 'readonly', ({ name }, ledger) => {
+    const kept = ledger.quarantine()
+    if (!flags.json && kept.length > 0 && loaded.pipelines.length > 1) io.stdout(`# ${name}\n`)
+    for (const entry of kept) {
       entries += 1
-      io.stdout(flags.json ? `${JSON.stringify({ pipeline: name, ...entry })}\n` : `${line(entry)}\n`)
+      io.stdout(flags.json ? `${JSON.stringify({ pipeline: name, ...entry })}\n` : entryLines(entry))
     }
   })
   if (code === 0 && entries === 0 && !flags.json) io.stdout('quarantine is empty\n')
@@ -27,60 +35,96 @@ export async function quarantineShow(
   flags: Flags & { readonly records: boolean },
   io: Io,
 ): Promise<ExitCode> {
+  const loaded = openOne(flags, io)
+  if (!loaded) return 2
   let found = false
-  const code = await eachLedger(flags, io, 'readonly', ({ name }, ledger) => {
+  const code = await eachLedger(loaded, io, 'readonly', ({ name }, ledger) => {
     const entry = ledger.quarantined(id)
     if (!entry) return
     found = true
     const rejected = ledger.rejectedRecords(id)
-    if (flags.records) {
-      if (rejected) io.stdout(rejected.data.toString())
-      return
-    }
-    const { object, reason, position, createdMs, requeued } = entry
-    const place =
-      entry.kind === 'records'
-        ? `records ${count(entry.firstRecord)} to ${count(entry.firstRecord + entry.records - 1)}`
-        : `readable up to record ${count(position.records)}; what came before was delivered`
-    const first = rejected
-      ? rejected.data.subarray(0, Math.min(recordStart({ ...rejected, first: 0, resumeAt: -1 }, 1) - 1, 200))
-      : undefined
-    io.stdout(
-      [
-        `entry      ${id}${requeued ? ' (requeued: tried again at the next scan)' : ''}`,
-        `pipeline   ${name}`,
-        `object     s3://${object.bucket}/${object.key}`,
-        `version    ${object.id.slice(object.id.lastIndexOf('@') + 1)}`,
-        `since      ${utc(createdMs)}`,
-        `where      ${place}`,
-        `reason     ${reason}`,
-        ...(first ? [`first      ${first.toString()}`] : []),
-        `again      s3-streamer quarantine requeue ${id}${rejected ? `      the records: quarantine show ${id} --records` : ''}`,
-      ].join('\n') + '\n',
-    )
+    if (!flags.records) io.stdout(describeEntry(name, entry, rejected))
+    else if (rejected) io.stdout(rejected.data)
+    else io.stderr(`entry ${id} is a whole object: it has no records of its own; \`s3-streamer explain\` reads it\n`)
   })
   if (code !== 0 || found) return code
-  io.stderr(`no entry ${id} in quarantine: see \`s3-streamer quarantine list\`\n`)
+  io.stderr(unknownEntry(id))
   return 1
 }
 
 export async function quarantineRequeue(ids: number[] | 'all', flags: Flags, io: Io): Promise<ExitCode> {
   if (ids.length === 0) {
-    io.stderr('say which entries: `quarantine requeue 3 4`, or `quarantine requeue --all`\n')
+    io.stderr('say which entries: `s3-streamer quarantine requeue 3 4`, or `s3-streamer quarantine requeue --all`\n')
     return 2
   }
+  const loaded = ids === 'all' ? openConfig(flags, io) : openOne(flags, io)
+  if (!loaded) return 2
   let marked = 0
-  const code = await eachLedger(flags, io, 'shared', (_, ledger) => {
+  const unknown: number[] = []
+  const code = await eachLedger(loaded, io, 'shared', (_, ledger) => {
+    if (ids !== 'all') unknown.push(...ids.filter((id) => !ledger.quarantined(id)))
     marked += ledger.requeue(ids)
   })
   if (code !== 0) return code
-  io.stdout(
-    `${count(marked)} entries are tried again: by the running streamer at its next scan, or at the next start\n`,
-  )
-  return ids === 'all' || marked === ids.length ? 0 : 1
+  for (const id of unknown) io.stderr(unknownEntry(id))
+  if (marked > 0) {
+    const entries = marked === 1 ? '1 entry is' : `${count(marked)} entries are`
+    io.stdout(`${entries} tried again: by the running streamer at its next scan, else at the next start\n`)
+  } else if (ids === 'all') io.stdout('quarantine is empty: nothing to try again\n')
+  return unknown.length > 0 ? 1 : 0
 }
 
-function line({ id, kind, object, reason, records, createdMs, requeued }: QuarantineEntry): string {
-  const what = kind === 'object' ? 'object' : `${count(records)} records`
-  return `${String(id).padStart(4)}  ${utc(createdMs)}  ${what.padEnd(14)} s3://${object.bucket}/${object.key}  ${reason}${requeued ? '  (requeued)' : ''}`
+/** Numbers of entries mean something within one pipeline only. */
+function openOne(flags: Flags, io: Io) {
+  const loaded = openConfig(flags, io)
+  if (!loaded || loaded.pipelines.length === 1) return loaded
+  const names = loaded.pipelines.map(({ name }) => name).join(', ')
+  io.stderr(`each pipeline numbers its entries from 1: say which one is meant with --pipeline (${names})\n`)
+  return undefined
+}
+
+function unknownEntry(id: number): string {
+  return `there is no entry ${id} in quarantine: see \`s3-streamer quarantine list\`\n`
+}
+
+function entryLines({ id, kind, object, reason, records, createdMs, requeued }: QuarantineEntry): string {
+  const what = kind === 'object' ? 'object' : records === 1 ? '1 record' : `${count(records)} records`
+  const name = `s3://${object.bucket}/${object.key}`
+  const mark = requeued ? '  (to be tried again)' : ''
+  // The reason of an object begins with its name often enough; once is enough.
+  const why = reason.replace(`${name}: `, 'it: ')
+  return printable(`${String(id).padStart(5)}  ${utc(createdMs)}  ${what.padEnd(13)}  ${name}${mark}`).concat(
+    `\n${' '.repeat(7)}${printable(why)}\n`,
+  )
+}
+
+function describeEntry(pipeline: string, entry: QuarantineEntry, rejected: RejectedRecords | undefined): string {
+  const { id, object, reason, position, createdMs, requeued } = entry
+  const first = entry.kind === 'records' ? entry.firstRecord : position.records
+  const place =
+    entry.kind === 'records'
+      ? `records ${count(first)} to ${count(first + entry.records - 1)} of the object, counted from 0`
+      : first > 0
+        ? `after ${count(first)} records, which were delivered`
+        : 'nothing of it could be read'
+  const lines = [
+    `entry      ${id}${requeued ? ' (to be tried again)' : ''}`,
+    `pipeline   ${pipeline}`,
+    `object     s3://${object.bucket}/${object.key}`,
+    `version    ${object.id.slice(object.id.lastIndexOf('@') + 1)}`,
+    `since      ${utc(createdMs)}`,
+    `where      ${place}`,
+    `reason     ${reason}`,
+  ]
+  if (rejected) {
+    const { data, ends, multiline } = rejected
+    const record = recordAt({ data, ends, multiline, first: 0, resumeAt: -1 }, 0)
+    const cut = record.length > shownBytes ? `… (${fileSize(record.length)})` : ''
+    lines.push(
+      `first      ${record.subarray(0, shownBytes).toString()}${cut}`,
+      `all        s3-streamer quarantine show ${id} --records`,
+    )
+  }
+  lines.push(`try again  s3-streamer quarantine requeue ${id}`)
+  return `${lines.map(printable).join('\n')}\n`
 }

@@ -8,10 +8,16 @@ import type { Progress } from './progress.ts'
 export function createRunLog(loaded: LoadedConfig, io: Io, progress?: Progress): Logger {
   return createLog({
     ...loaded.logging,
-    color: process.stdout.isTTY === true && io.env.NO_COLOR === undefined,
+    color: io.color.stdout,
     write: (line) => {
       progress?.clear()
       io.stdout(line)
+      progress?.restore()
     },
   })
+}
+
+/** The log of a command that answers on standard output: only what someone should know, on standard error. */
+export function createCommandLog(io: Io): Logger {
+  return createLog({ level: 'warn', format: 'text', color: io.color.stderr, write: io.stderr })
 }

@@ -1,14 +1,15 @@
 /** `run`: until stopped, once, or dry. */
-import type { PipelineConfig } from '../config/pipeline.ts'
 import type { Totals } from '../core/account.ts'
 import type { Log } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { Pipeline } from '../core/pipeline.ts'
 import { MemoryMeter } from '../telemetry/meter.ts'
+import { version } from '../telemetry/version.ts'
 import { type Assembled, assemble } from './assemble.ts'
 import { openConfig } from './config-file.ts'
 import { dryRun } from './dry-run.ts'
 import { fileSize } from './figures.ts'
+import { placeOf } from './place.ts'
 import type { ExitCode, Io } from './program.ts'
 import { Progress } from './progress.ts'
 import { createRunLog } from './run-log.ts'
@@ -83,9 +84,10 @@ async function runOne(
 ): Promise<ExitCode> {
   const { config, source, sink, context } = parts
   const { log } = context
+  const { file_path: stateFile } = config.state
   log.info(
-    { source: describe(config.source), sink: describe(config.sink), once: flags.once },
-    `pipeline ${config.name} starts`,
+    { source: placeOf(config.source), sink: placeOf(config.sink), stateFile, version },
+    `pipeline ${config.name} starts${flags.once ? ', for one scan' : ''}`,
   )
   await checkAtStart(source.check({ signal: o.soft }), log, o.soft)
   await checkAtStart(sink.check({ signal: o.soft }), log, o.soft)
@@ -106,7 +108,9 @@ async function runOne(
     log.warn({}, 'stopped before everything under way was delivered; the next start goes on from the saved positions')
   }
   const { objects } = totals
-  log.info(summary(totals, Date.now() - startMs), o.soft.aborted ? 'stopped' : 'finished')
+  const verb = o.soft.aborted ? 'stopped' : 'finished'
+  const isIdle = Object.values(objects).every((n) => n === 0)
+  log.info(summary(totals, Date.now() - startMs), isIdle ? `${verb}; there was no object to read` : verb)
   return flags.once && objects.failed > 0 ? 1 : 0
 }
 
@@ -117,19 +121,13 @@ async function checkAtStart(check: Promise<void>, log: Log, soft: AbortSignal): 
   } catch (error) {
     if (soft.aborted) return
     if (!(error instanceof StreamError) || error.kind === 'config') throw error
-    log.warn({ error: explainError(error) }, 'not reachable at start; trying on')
+    log.warn({ error: explainError(error) }, 'not reachable yet; trying on')
   }
 }
 
 function summary(totals: Totals, ms: number): object {
   const { objects, read, delivered, filtered, quarantined, bytes } = totals
   const counts = Object.fromEntries(Object.entries(objects).filter(([outcome, n]) => n > 0 || outcome === 'done'))
-  const rate = `${fileSize((bytes / Math.max(ms, 1)) * 1000)}/s`
-  return { objects: counts, records: { read, delivered, filtered, quarantined }, bytes, seconds: ms / 1000, rate }
-}
-
-function describe(component: PipelineConfig['source'] | PipelineConfig['sink']): string {
-  if ('bucket' in component) return `${component.type} s3://${String(component.bucket)}/${String(component.prefix)}`
-  const endpoints = 'endpoints' in component && Array.isArray(component.endpoints) ? component.endpoints.join(', ') : ''
-  return `${component.type} ${endpoints}`
+  const rate = bytes === 0 ? {} : { rate: `${fileSize((bytes / Math.max(ms, 1)) * 1000)}/s` }
+  return { objects: counts, records: { read, delivered, filtered, quarantined }, bytes, seconds: ms / 1000, ...rate }
 }

@@ -1,13 +1,16 @@
 /** `state`: where the pipeline is in its bucket, and moving that place by hand. */
-import { createInterface } from 'node:readline/promises'
-import type { PipelineConfig } from '../config/pipeline.ts'
+import type { LoadedConfig, PipelineConfig } from '../config/pipeline.ts'
 import { explainError, StreamError } from '../core/errors.ts'
-import type { Ledger } from '../ledger/ledger.ts'
-import { createLog } from '../telemetry/log.ts'
+import type { Ledger, ObjectEntry } from '../ledger/ledger.ts'
+import { printable } from '../telemetry/text-line.ts'
 import { type LedgerMode, ledgerOf } from './assemble.ts'
 import { openConfig } from './config-file.ts'
 import { count, fileSize, utc } from './figures.ts'
 import type { ExitCode, Io } from './program.ts'
+import { createCommandLog } from './run-log.ts'
+
+/** Objects under way that are listed one by one. */
+const shownObjects = 20
 
 interface Flags {
   readonly config: string
@@ -15,86 +18,112 @@ interface Flags {
 }
 
 export async function showState(flags: Flags & { readonly json: boolean }, io: Io): Promise<ExitCode> {
-  return eachLedger(flags, io, 'readonly', ({ name, state }, ledger) => {
-    const { horizon, totals } = ledger
-    const open = ledger.objects({ states: ['active', 'failed'], limit: 20 })
-    const quarantined = ledger.quarantine().length
-    if (flags.json) {
-      io.stdout(`${JSON.stringify({ pipeline: name, file: state.file_path, ...totals, horizon, open, quarantined })}\n`)
-      return
-    }
-    const time = (ms: number) => (ms > 0 ? utc(ms) : 'never')
-    io.stdout(
-      [
-        `pipeline         ${name}`,
-        `state file       ${state.file_path}`,
-        `checkpoint       ${time(horizon.checkpointMs)}   (everything before was settled)`,
-        `last object      ${time(totals.lastTimeMs)}   ${totals.lastKey}`,
-        `objects          ${count(totals.files)}, ${fileSize(totals.bytes)} uncompressed`,
-        horizon.floor.timeMs > 0 ? `left alone       objects before ${utc(horizon.floor.timeMs)}` : '',
-        `quarantine       ${count(quarantined)} entries`,
-        ...open.map(
-          ({ key, state: at, position, attempts, error }) =>
-            `${at.padEnd(17)}${key}: ${count(position.records)} records settled, attempt ${attempts}${error ? `: ${error}` : ''}`,
-        ),
-      ]
-        .filter((line) => line !== '')
-        .map((line) => `${line}\n`)
-        .join(''),
-    )
+  const loaded = openConfig(flags, io)
+  if (!loaded) return 2
+  return eachLedger(loaded, io, 'readonly', (config, ledger) => {
+    io.stdout(flags.json ? `${JSON.stringify(factsOf(config, ledger))}\n` : describe(config, ledger))
   })
 }
 
+function factsOf({ name, state }: PipelineConfig, ledger: Ledger): object {
+  const { horizon, totals } = ledger
+  const quarantined = ledger.quarantine().length
+  return { pipeline: name, file: state.file_path, ...totals, horizon, open: openObjects(ledger), quarantined }
+}
+
+function openObjects(ledger: Ledger): ObjectEntry[] {
+  return ledger.objects({ states: ['active', 'failed'], limit: shownObjects })
+}
+
+function describe({ name, state }: PipelineConfig, ledger: Ledger): string {
+  const { horizon, totals } = ledger
+  const { checkpointMs, floor } = horizon
+  const quarantined = ledger.quarantine().length
+  const open = openObjects(ledger)
+  const lines = [
+    `pipeline     ${name}`,
+    `state file   ${state.file_path}`,
+    `settled      ${checkpointMs > 0 ? `every object before ${utc(checkpointMs)}` : 'nothing yet: there was no whole scan'}`,
+    ...(floor.timeMs > 0 ? [`left alone   objects before ${utc(floor.timeMs)}`] : []),
+    `read         ${count(totals.files)} objects, ${fileSize(totals.bytes)} uncompressed`,
+    ...(totals.lastTimeMs > 0 ? [`newest       ${utc(totals.lastTimeMs)}  ${totals.lastKey}`] : []),
+    `quarantine   ${count(quarantined)} ${quarantined === 1 ? 'entry' : 'entries'}${quarantined > 0 ? ': see `s3-streamer quarantine list`' : ''}`,
+    ...open.map(({ key, state: at, position, attempts, error }) => {
+      const tries = attempts > 1 ? `, attempt ${attempts}` : ''
+      return `${(at === 'active' ? 'under way' : at).padEnd(13)}${key}: ${count(position.records)} records settled${tries}${error ? `: ${error}` : ''}`
+    }),
+    ...(open.length === shownObjects ? [`${' '.repeat(13)}and perhaps more`] : []),
+  ]
+  return `${lines.map(printable).join('\n')}\n`
+}
+
 export async function setState(time: string, flags: Flags, io: Io): Promise<ExitCode> {
-  const ms = /^\d+$/.test(time) ? Number(time) * 1000 : Date.parse(time)
-  if (!Number.isFinite(ms) || ms < 0 || ms > Date.UTC(2100, 0)) {
-    io.stderr(`"${time}" is no time: write RFC 3339 (2025-10-12T21:00:00Z) or Unix seconds\n`)
+  const ms = timeFrom(time)
+  if (ms === undefined) {
+    io.stderr(
+      `"${printable(time)}" is no time: write it like 2025-10-12T21:00:00Z, or in Unix seconds like 1760302800\n`,
+    )
     return 2
   }
-  return eachLedger(flags, io, 'exclusive', ({ name, state }, ledger) => {
+  const loaded = openConfig(flags, io)
+  if (!loaded) return 2
+  return eachLedger(loaded, io, 'exclusive', ({ name, state }, ledger) => {
     ledger.moveTo(ms)
-    io.stdout(`${name}: objects from ${utc(ms)} on are read at the next start (${state.file_path})\n`)
+    io.stdout(`${name}: the next start reads objects from ${utc(ms)} on (${state.file_path})\n`)
   })
 }
 
 export async function resetState(flags: Flags & { readonly yes: boolean }, io: Io): Promise<ExitCode> {
+  const loaded = openConfig(flags, io)
+  if (!loaded) return 2
   if (!flags.yes) {
-    if (!process.stdin.isTTY) {
-      io.stderr(
-        'state reset forgets which objects were delivered, so they are sent again: add --yes if that is wanted\n',
-      )
+    const names = loaded.pipelines.map(({ name }) => name).join(', ')
+    if (!io.ask) {
+      io.stderr(`state reset forgets what ${names} has delivered, so it is sent again: add --yes if that is wanted\n`)
       return 2
     }
-    const prompt = createInterface({ input: process.stdin, output: process.stderr })
-    const answer = await prompt.question('Forget which objects were delivered? They will be sent again. [y/N] ')
-    prompt.close()
-    if (!/^y(es)?$/i.test(answer.trim())) return 1
+    const answer = await io.ask(`Forget what ${names} has delivered? It will be sent again. [y/N] `)
+    if (!/^y(es)?$/i.test(answer.trim())) {
+      io.stderr('nothing was changed\n')
+      return 1
+    }
   }
-  return eachLedger(flags, io, 'exclusive', ({ name, source }, ledger) => {
+  return eachLedger(loaded, io, 'exclusive', ({ name, source }, ledger) => {
     ledger.forget()
     io.stdout(`${name}: forgotten; the next start begins at start_at: ${source.start_at}. The quarantine was kept.\n`)
   })
 }
 
-/** Runs `act` on the ledger of each pipeline of the file. */
+const timePattern = /^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$/i
+
+/** RFC 3339, UTC where it names no zone, or Unix seconds; undefined if it is neither. */
+function timeFrom(text: string): number | undefined {
+  // Fewer digits are a year that was meant, more are milliseconds.
+  if (/^(0|\d{9,10})$/.test(text)) return Number(text) * 1000
+  const [all, zone] = timePattern.exec(text) ?? []
+  if (all === undefined) return undefined
+  const ms = Date.parse(all.length > 10 && zone === undefined ? `${all}Z` : all)
+  return ms >= 0 ? ms : undefined
+}
+
+/** Runs `act` on the ledger of each pipeline. */
 export async function eachLedger(
-  flags: Flags,
+  loaded: LoadedConfig,
   io: Io,
   mode: LedgerMode,
   act: (config: PipelineConfig, ledger: Ledger) => void,
 ): Promise<ExitCode> {
-  const loaded = openConfig(flags, io)
-  if (!loaded) return 2
-  const log = createLog({ level: 'warn', format: 'text', color: false, write: io.stderr })
+  const log = createCommandLog(io)
+  let code: ExitCode = 0
   for (const config of loaded.pipelines) {
     try {
       await using ledger = ledgerOf(config, mode, log)
       act(config, ledger)
     } catch (error) {
       if (!(error instanceof StreamError)) throw error
-      io.stderr(`${config.name}: ${explainError(error)}\n`)
-      return error.code === 'config.invalid' ? 2 : 1
+      io.stderr(`${config.name}: ${printable(explainError(error))}\n`)
+      code = 1
     }
   }
-  return 0
+  return code
 }

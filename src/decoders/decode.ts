@@ -2,6 +2,7 @@
 import type { Block } from '../core/block.ts'
 import { recordStart } from '../core/block.ts'
 import { StreamError } from '../core/errors.ts'
+import { reclaim } from '../core/reclaim.ts'
 import type { Format } from '../formats/format.ts'
 import type { DecodeLimits, DecodeOptions, DecodeTally, Decoding, OpenBytes, Resume } from './decoding.ts'
 import { decompress } from './decompress.ts'
@@ -116,6 +117,7 @@ async function* limited(
 ): AsyncGenerator<Buffer> {
   for await (const chunk of bytes) {
     tally.bytes += chunk.length
+    reclaim(chunk.length)
     const data = { decodedBytes: tally.bytes, offset: stored.bytes }
     if (totalBytes > 0 && tally.bytes > totalBytes) {
       yield chunk.subarray(0, chunk.length - (tally.bytes - totalBytes))

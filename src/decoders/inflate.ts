@@ -1,6 +1,5 @@
 /** Runs a zlib transform one piece at a time and takes its output in large chunks, on the thread pool. */
 import type { Transform } from 'node:stream'
-import { reclaim } from '../core/reclaim.ts'
 import type { Slots } from '../core/slots.ts'
 
 /** A large output chunk costs least; a small object must not pay for one (docs/design.md, "Speed"). */
@@ -42,10 +41,7 @@ export async function* pump(transform: Transform, piece: Buffer): AsyncGenerator
     })
     for (;;) {
       const chunk = transform.read() as Buffer | null
-      if (chunk) {
-        reclaim(chunk.length)
-        yield chunk
-      }
+      if (chunk) yield chunk
       else if (failure) throw failure.error
       else if (finished) return
       else {

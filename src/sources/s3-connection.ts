@@ -133,6 +133,18 @@ export function s3Error(error: unknown, what: string): StreamError {
   })
 }
 
+/** What an error of a list means: there is no object that could have vanished, so the place is wrong. */
+export function s3ListError(error: unknown, bucket: string, prefix: string): StreamError {
+  const known = s3Error(error, `list s3://${bucket}/${prefix}`)
+  if (known.kind !== 'permanent') return known
+  const { status } = known.data
+  return new StreamError(
+    'source.access',
+    `cannot list s3://${bucket}/${prefix}: the server answers ${status ?? known.code} (check the bucket name, and that the endpoint speaks S3)`,
+    { cause: known.cause, data: known.data },
+  )
+}
+
 function retryAfterMs(error: unknown): number | undefined {
   if (!(error instanceof S3ServiceException)) return undefined
   const header: unknown = error.$response?.headers?.['retry-after']

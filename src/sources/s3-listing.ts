@@ -8,8 +8,9 @@
  */
 import { ListObjectsV2Command, type ListObjectsV2CommandOutput, type S3Client } from '@aws-sdk/client-s3'
 import type { Signal } from '../core/component.ts'
+import { StreamError } from '../core/errors.ts'
 import { type DateParts, folderDate, spanEndMs, type TemplateLevel } from './partition.ts'
-import { s3Error } from './s3-connection.ts'
+import { s3ListError } from './s3-connection.ts'
 import { objectId, type S3Object } from './s3-object.ts'
 
 export interface ListingOptions extends Signal {
@@ -21,6 +22,8 @@ export interface ListingOptions extends Signal {
 
 /** Requests at once. */
 const parallel = 8
+/** Longest wait for a page, attempts of the SDK included. Without it a body that stops half-way would stop the scan for ever. */
+const defaultPageMs = 120_000
 /** More folders without a date than this at one level: list everything below it as one. */
 const manyFolders = 300
 const dayMs = 86_400_000
@@ -38,6 +41,8 @@ interface Folder {
 /** What is known of one leaf: as long as `ordered`, times never fall as keys rise. */
 interface Leaf {
   ordered: boolean
+  /** Listed as one with all that is below it. */
+  readonly flat: boolean
   lastMs: number
   /** Last key and time of each page. */
   marks: Array<{ readonly key: string; readonly timeMs: number }>
@@ -51,6 +56,8 @@ export class S3Listing {
   readonly #flat: boolean
   readonly #timeFromKey: (key: string) => number | undefined
   readonly #channelPages: number
+  readonly #pageMs: number
+  readonly #outside: (prefix: string) => void
   #leaves = new Map<string, Leaf>()
   /** Bare four-digit folders that were looked into: true if they hold months. */
   readonly #years = new Map<string, boolean>()
@@ -65,6 +72,10 @@ export class S3Listing {
       readonly timeFromKey: (key: string) => number | undefined
       /** Listed objects that may wait. */
       readonly queue: number
+      /** Told of each folder that the template does not know, and is passed over for that. */
+      readonly outside?: (prefix: string) => void
+      /** Longest wait for a page, in ms; two minutes if left out. */
+      readonly pageMs?: number
     },
   ) {
     this.#client = client
@@ -74,6 +85,8 @@ export class S3Listing {
     this.#flat = o.partition === 'none'
     this.#timeFromKey = o.timeFromKey
     this.#channelPages = Math.max(1, Math.ceil(o.queue / 1000))
+    this.#outside = o.outside ?? (() => undefined)
+    this.#pageMs = o.pageMs ?? defaultPageMs
   }
 
   /**
@@ -144,8 +157,10 @@ export class S3Listing {
   ): Promise<Folder[]> {
     const below: Folder[] = []
     const known = this.#leaves.get(folder.prefix)
+    // Learned last time: the order that was seen is that of the whole tree, not of this level.
+    if (known?.flat && !folder.flat && !o.sweep) return [{ ...folder, flat: true }]
     const from = known?.ordered && !o.sweep ? lastBefore(known, o.windowMs) : undefined
-    const leaf: Leaf = from ? { ordered: true, lastMs: from.timeMs, marks: [from] } : newLeaf()
+    const leaf: Leaf = from ? { ...newLeaf(folder.flat), lastMs: from.timeMs, marks: [from] } : newLeaf(folder.flat)
     leaves.set(folder.prefix, leaf)
     let plain = 0
     let token: string | undefined
@@ -175,7 +190,15 @@ export class S3Listing {
         leaves.delete(folder.prefix)
         return [{ ...folder, flat: true }]
       }
+      const last: string | undefined = token
       token = page.IsTruncated ? page.NextContinuationToken : undefined
+      if (page.IsTruncated && (token === undefined || token === last)) {
+        // Going on as if this were all would lose the rest.
+        throw new StreamError(
+          'source.unavailable',
+          `cannot list s3://${this.#bucket}/${folder.prefix} to its end: the server says there is more, but not where`,
+        )
+      }
     } while (token !== undefined)
     return below
   }
@@ -193,10 +216,11 @@ export class S3Listing {
     try {
       // Keys may hold characters that XML 1.0 cannot: url is the encoding that always works.
       const command = new ListObjectsV2Command({ Bucket: this.#bucket, EncodingType: 'url', ...input })
-      return await this.#client.send(command, { abortSignal: o.signal })
+      const abortSignal = AbortSignal.any([o.signal, AbortSignal.timeout(this.#pageMs)])
+      return await this.#client.send(command, { abortSignal })
     } catch (error) {
       o.signal.throwIfAborted()
-      throw s3Error(error, `list s3://${this.#bucket}/${input.Prefix}`)
+      throw s3ListError(error, this.#bucket, input.Prefix)
     }
   }
 
@@ -207,20 +231,23 @@ export class S3Listing {
       const key = decoded(raw)
       const named = this.#timeFromKey(key)
       const lastModifiedMs = modified?.getTime() ?? 0
-      if (named === undefined || named < leaf.lastMs) leaf.ordered = false
+      // A folder marker says nothing about the objects.
+      if (key.endsWith('/')) leaf.ordered &&= size === 0
+      else if (named === undefined || named < leaf.lastMs) leaf.ordered = false
       else leaf.lastMs = named
       objects.push({
-        id: objectId(this.#bucket, key, etag ?? `~${size}-${lastModifiedMs}`),
+        id: objectId(this.#bucket, key, etag || `~${size}-${lastModifiedMs}`),
         bucket: this.#bucket,
         key,
         size,
-        etag,
+        etag: etag || undefined,
         timeMs: named ?? lastModifiedMs,
         lastModifiedMs,
       })
     }
     const last = objects.at(-1)
-    if (last && leaf.ordered) leaf.marks.push({ key: last.key, timeMs: leaf.lastMs })
+    if (last && leaf.ordered && leaf.lastMs > Number.NEGATIVE_INFINITY)
+      leaf.marks.push({ key: last.key, timeMs: leaf.lastMs })
     return objects
   }
 
@@ -233,17 +260,17 @@ export class S3Listing {
       const [level, ...rest] = parent.levels
       if (!level) return { prefix, date: parent.date, levels: [], flat: true }
       const date = level(name, parent.date)
+      if (!date) this.#outside(prefix)
       if (!date || this.#isPast(date, o)) return undefined
       return { prefix, date, levels: rest, flat: rest.length === 0 }
     }
     const name = prefix.slice(0, -1).split('/').at(-1) ?? ''
     const date = folderDate(name, parent.date)
-    if (!date) return { prefix, date: parent.date, levels: undefined, flat: false }
-    if (!this.#isPast(date, o)) return { prefix, date, levels: undefined, flat: date.hour !== undefined }
-    if (/^\d{4}$/.test(name) && !(await this.#holdsMonths(prefix, o))) {
+    // A bare number that is no year must not make months of the numbers below it.
+    if (!date || (/^\d{4}$/.test(name) && parent.date.year === undefined && !(await this.#holdsMonths(prefix, o)))) {
       return { prefix, date: parent.date, levels: undefined, flat: false }
     }
-    return undefined
+    return this.#isPast(date, o) ? undefined : { prefix, date, levels: undefined, flat: date.hour !== undefined }
   }
 
   #isPast(date: DateParts, o: ListingOptions): boolean {
@@ -251,21 +278,21 @@ export class S3Listing {
     return end !== undefined && end + spanSlackMs + (o.sweep ? dayMs : 0) <= o.windowMs
   }
 
-  /** A bare `2024/` may be a year or a number: it is passed over only if it holds nothing but months. */
+  /** A bare `2024/` may be a year or a number: it is a year if it holds nothing but months. */
   async #holdsMonths(prefix: string, o: ListingOptions): Promise<boolean> {
     const known = this.#years.get(prefix)
     if (known !== undefined) return known
     const page = await this.#page({ Prefix: prefix, Delimiter: '/', MaxKeys: 20 }, o)
     const folders = (page.CommonPrefixes ?? []).map(({ Prefix: raw = '' }) => raw.slice(0, -1).split('/').at(-1) ?? '')
     const files = (page.Contents ?? []).filter(({ Key }) => !Key?.endsWith('/'))
-    const months = files.length === 0 && folders.every((name) => /^(0?[1-9]|1[0-2])$/.test(name))
+    const months = !page.IsTruncated && files.length === 0 && folders.every((name) => /^(0?[1-9]|1[0-2])$/.test(name))
     this.#years.set(prefix, months)
     return months
   }
 }
 
-function newLeaf(): Leaf {
-  return { ordered: true, lastMs: Number.NEGATIVE_INFINITY, marks: [] }
+function newLeaf(flat: boolean): Leaf {
+  return { ordered: true, flat, lastMs: Number.NEGATIVE_INFINITY, marks: [] }
 }
 
 function lastBefore(leaf: Leaf, windowMs: number): Leaf['marks'][number] | undefined {

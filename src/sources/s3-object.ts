@@ -4,7 +4,7 @@
  */
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { GetObjectCommand, type S3Client } from '@aws-sdk/client-s3'
+import { GetObjectCommand, type S3Client, S3ServiceException } from '@aws-sdk/client-s3'
 import { backoffMs } from '../core/backoff.ts'
 import type { ListedObject, Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
@@ -24,23 +24,28 @@ export function objectId(bucket: string, key: string, version: string): string {
 /** The ETag in an id, quoted as S3 gives it; undefined if the server gave none. */
 export function etagOf(id: string): string | undefined {
   const version = id.slice(id.lastIndexOf('@') + 1)
-  return version.startsWith('~') ? undefined : `"${version}"`
+  return version === '' || version.startsWith('~') ? undefined : `"${version}"`
 }
 
 /** Small pieces cost the inflater more than anything else (docs/design.md, "Speed"). */
 const pieceBytes = 2 ** 20
 /** Longest wait for the next bytes of a body. */
-const stallMs = 60_000
+const defaultStallMs = 60_000
 const waits = { minMs: 100, maxMs: 10_000 }
 /** Broken connections without a byte of progress before the caller decides. */
 const attempts = 5
+
+export interface ReadOptions extends Signal {
+  /** Longest wait for the next bytes, in ms; a minute if left out. */
+  readonly stallMs?: number
+}
 
 /** Bytes from `offset` on. Throws a StreamError; `transient` ones after some attempts of its own. */
 export async function* readObject(
   client: S3Client,
   object: S3Object,
   offset: number,
-  o: Signal,
+  o: ReadOptions,
 ): AsyncGenerator<Buffer, void, undefined> {
   let at = offset
   const what = `read s3://${object.bucket}/${object.key}`
@@ -53,15 +58,25 @@ export async function* readObject(
         at += piece.length
         yield piece
       }
-      return
+      // A server may end a body early and promise no more: only the size that was listed betrays it.
+      if (object.size === undefined || at >= object.size) return
+      throw new StreamError('source.short_body', `cannot ${what}: the body ended after ${at} of ${object.size} bytes`)
     } catch (error) {
       o.signal.throwIfAborted()
+      // Nothing stands behind `at`. Where the size is not listed, that is how the end is learned.
+      if (at > 0 && object.size === undefined && isUnsatisfiable(error)) return
       const known = s3Error(error, what)
       if (at > before) attempt = 1
       if (known.kind !== 'transient' || attempt >= attempts) throw known
-      await sleep(Math.max(backoffMs(waits, attempt), Math.min(known.retryAfterMs ?? 0, 30_000)), undefined, o)
+      await sleep(Math.max(backoffMs(waits, attempt), Math.min(known.retryAfterMs ?? 0, 30_000)), undefined, {
+        signal: o.signal,
+      })
     }
   }
+}
+
+function isUnsatisfiable(error: unknown): boolean {
+  return error instanceof S3ServiceException && error.$metadata.httpStatusCode === 416
 }
 
 async function* readFrom(
@@ -69,7 +84,7 @@ async function* readFrom(
   object: S3Object,
   at: number,
   what: string,
-  o: Signal,
+  { signal, stallMs = defaultStallMs }: ReadOptions,
 ): AsyncGenerator<Buffer, void, undefined> {
   const response = await client.send(
     new GetObjectCommand({
@@ -78,11 +93,15 @@ async function* readFrom(
       ...(object.etag === undefined ? {} : { IfMatch: object.etag }),
       ...(at > 0 ? { Range: `bytes=${at}-` } : {}),
     }),
-    { abortSignal: o.signal },
+    { abortSignal: signal },
   )
   const body = response.Body as Readable
   // A server may answer a Range with the whole object (RFC 9110 14.2): pass over what is known already.
-  let skip = at > 0 && response.ContentRange === undefined ? at : 0
+  let skip = at - firstByte(response.ContentRange)
+  if (skip < 0) {
+    body.destroy()
+    throw new StreamError('source.short_body', `cannot ${what}: asked from byte ${at}, got ${response.ContentRange}`)
+  }
   const expected = response.ContentLength === undefined ? undefined : response.ContentLength - skip
   let got = 0
   let waiting = true
@@ -90,8 +109,8 @@ async function* readFrom(
     if (waiting) body.destroy(new Error(`no bytes for ${stallMs / 1000} s`))
     else stalled.refresh()
   }, stallMs)
-  const abort = () => body.destroy(o.signal.reason instanceof Error ? o.signal.reason : new Error('aborted'))
-  o.signal.addEventListener('abort', abort, { once: true })
+  const abort = () => body.destroy(signal.reason instanceof Error ? signal.reason : new Error('aborted'))
+  signal.addEventListener('abort', abort, { once: true })
   let chunks: Buffer[] = []
   let length = 0
   const takePiece = () => {
@@ -124,7 +143,7 @@ async function* readFrom(
       // What came before the break counts: else a server that cuts every connection early would never be read.
       broken = error
     }
-    o.signal.throwIfAborted()
+    signal.throwIfAborted()
     waiting = false
     if (length > 0) yield takePiece()
     if (broken !== undefined) throw broken
@@ -133,7 +152,12 @@ async function* readFrom(
     }
   } finally {
     clearTimeout(stalled)
-    o.signal.removeEventListener('abort', abort)
+    signal.removeEventListener('abort', abort)
     if (!body.readableEnded) body.destroy()
   }
+}
+
+/** Where a body begins by its Content-Range (`bytes 7-9/10`); 0 without one. */
+function firstByte(contentRange: string | undefined): number {
+  return Number(/^bytes (\d+)-/.exec(contentRange ?? '')?.[1] ?? 0)
 }

@@ -3,11 +3,15 @@ import { duration } from '../config/fields.ts'
 import { templateLevels } from './partition.ts'
 import { awsFields } from './s3-connection.ts'
 
-/** Time of `start_at` in ms since the epoch, 0 for the beginning; undefined if the text is no start. */
+/** Time of `start_at` in ms since the epoch (UTC if it has no zone), 0 for the beginning; undefined if the text is no start. */
 export function startAtMs(text: string, nowMs: number): number | undefined {
   if (text === 'beginning') return 0
   if (text === 'now') return nowMs
-  const ms = /^\d{1,10}$/.test(text) ? Number(text) * 1000 : Date.parse(text)
+  const hasZone = /(?:z|[+-]\d\d:?\d\d)$/i.test(text.slice(10))
+  // JavaScript reads a time without a zone as that of this machine.
+  const ms = /^\d{1,10}$/.test(text)
+    ? Number(text) * 1000
+    : Date.parse(text.length <= 10 || hasZone ? text : `${text}Z`)
   return /^\d{4}-|^\d{1,10}$/.test(text) && Number.isFinite(ms) ? ms : undefined
 }
 
@@ -17,6 +21,7 @@ export const s3ScanConfig = z.strictObject({
     .string()
     .min(1)
     .transform((name) => name.replace(/^s3:\/\//, '').replace(/\/+$/, ''))
+    .refine((name) => name !== '', 'must name a bucket')
     .meta({ description: 'Bucket to scan; a leading `s3://` is dropped.' }),
   prefix: z
     .string()

@@ -16,7 +16,7 @@ import type { Counts } from '../core/delivery.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import type { ObjectEntry, ObjectState } from '../ledger/ledger.ts'
 import { templateLevels } from './partition.ts'
-import { createS3Client, s3Error } from './s3-connection.ts'
+import { createS3Client, s3Error, s3ListError } from './s3-connection.ts'
 import { S3Listing } from './s3-listing.ts'
 import { etagOf, objectId, readObject, type S3Object } from './s3-object.ts'
 import { type S3ScanConfig, s3ScanConfig } from './s3-scan-config.ts'
@@ -25,6 +25,8 @@ import { type S3ScanConfig, s3ScanConfig } from './s3-scan-config.ts'
 const settledStates: ReadonlySet<ObjectState> = new Set(['done', 'quarantined', 'requeued', 'failed'])
 /** A failed object is tried by every scan at first, later less often, at last every so many ms. */
 const failedWaits = { minMs: 15_000, maxMs: 900_000 }
+/** LastModified is by the server's clock, in whole seconds, and so much may lie between it and ours. */
+const clockSlackMs = 300_000
 /** A list that fails is tried again within the scan so many times when there is no later scan. */
 const onceListAttempts = 8
 
@@ -44,8 +46,9 @@ class S3Scan implements Source<S3Object> {
   readonly #listing: S3Listing
   /** Given out and not finished -> time. */
   readonly #underWay = new Map<string, number>()
-  /** Given out again because an operator asked -> quarantine entry. */
-  readonly #requeued = new Map<string, number>()
+  /** To be read again because an operator asked -> quarantine entries. */
+  readonly #requeued = new Map<string, Set<number>>()
+  #saidOutside = false
   #sweptMs = 0
   #found = 0
   #complete = false
@@ -63,6 +66,10 @@ class S3Scan implements Source<S3Object> {
       partition: partition === 'auto' || partition === 'none' ? partition : templateLevels(partition),
       timeFromKey: context.timeFromKey,
       queue: config.queue,
+      outside: (folder) => {
+        if (!this.#saidOutside) context.log.warn({ folder, partition }, 'folders outside the template are passed over')
+        this.#saidOutside = true
+      },
     })
   }
 
@@ -72,14 +79,26 @@ class S3Scan implements Source<S3Object> {
 
   async check(o: Signal): Promise<void> {
     const { bucket, prefix } = this.#config
+    const { log } = this.#context
+    let key: string | undefined
     try {
       const command = new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, MaxKeys: 1 })
       const page = await this.#client.send(command, { abortSignal: o.signal })
-      if (!page.Contents?.length) {
-        this.#context.log.warn({ bucket, prefix }, 'no object under this prefix yet: check `prefix` if there should be')
-      }
+      key = page.Contents?.[0]?.Key
     } catch (error) {
-      throw s3Error(error, `list s3://${bucket}/${prefix}`)
+      throw s3ListError(error, bucket, prefix)
+    }
+    if (key === undefined) {
+      log.warn({ bucket, prefix }, 'no object under this prefix yet: check `prefix` if there should be')
+      return
+    }
+    try {
+      await this.#client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }), { abortSignal: o.signal })
+    } catch (error) {
+      o.signal.throwIfAborted()
+      // It is one object, and perhaps the only one that is denied: no reason to refuse the start.
+      const known = s3Error(error, `read s3://${bucket}/${key}`)
+      if (known.code === 'source.access') log.warn({ error: explainError(known) }, 'the first object cannot be read')
     }
   }
 
@@ -93,8 +112,8 @@ class S3Scan implements Source<S3Object> {
       const startMs = nowMs()
       try {
         for (const object of this.#again(o.once)) {
-          if (o.soft.aborted) return
           yield this.#give(object)
+          if (o.soft.aborted) return
         }
         yield* this.#scan(startMs, o)
         failures = 0
@@ -102,7 +121,7 @@ class S3Scan implements Source<S3Object> {
       } catch (error) {
         if (o.soft.aborted) return
         failures += 1
-        const known = s3Error(error, `list s3://${this.#config.bucket}/${this.#config.prefix}`)
+        const known = s3ListError(error, this.#config.bucket, this.#config.prefix)
         if (known.kind === 'bug') throw known
         if (o.once && (known.kind === 'config' || failures >= onceListAttempts)) throw known
         const facts = { error: explainError(known), failures }
@@ -111,35 +130,37 @@ class S3Scan implements Source<S3Object> {
       }
       const interval =
         failures === 0 || !o.once ? this.#config.scan_interval : backoffMs({ minMs: 200, maxMs: 15_000 }, failures)
-      const waitMs = failures === 0 ? startMs + interval - nowMs() : interval
+      // A clock that was set back must not make this a long sleep.
+      const waitMs = failures === 0 ? Math.min(startMs + interval - nowMs(), interval) : interval
       await sleep(Math.max(waitMs, 0), undefined, { signal: o.soft }).catch(() => undefined)
     }
   }
 
-  /** Objects that do not come from listing: left over by a stop, failed, or asked for again by an operator. */
-  *#again(once: boolean): Generator<S3Object> {
+  /**
+   * Objects that do not come from listing: left over by a stop, failed, or asked for again by an operator. All at once:
+   * what is under way now may be finished by the time the next one is asked for, and must not be given again then.
+   */
+  #again(once: boolean): S3Object[] {
     const { ledger, nowMs } = this.#context
+    const due = new Map<string, S3Object>()
+    const waiting = new Set<string>()
     for (const entry of ledger.objects({ states: ['active', 'failed'] })) {
-      if (this.#underWay.has(entry.id)) continue
       const waitMs = backoffMs(failedWaits, entry.attempts, () => 1)
-      if (entry.state === 'failed' && !once && entry.updatedMs + waitMs > nowMs()) continue
-      yield fromEntry(entry)
+      if (entry.state === 'failed' && !once && entry.updatedMs + waitMs > nowMs()) waiting.add(entry.id)
+      else due.set(entry.id, fromEntry(entry))
     }
-    for (const quarantined of ledger.requeued()) {
-      const { id } = quarantined.object
-      if (quarantined.kind !== 'object' || this.#underWay.has(id)) continue
+    for (const { id: quarantineId, kind, object, createdMs } of ledger.requeued()) {
+      if (kind !== 'object') continue
+      const { id } = object
+      // Kept over failures and restarts: the mark stays until the object was read.
+      this.#requeued.set(id, (this.#requeued.get(id) ?? new Set()).add(quarantineId))
+      if (due.has(id) || waiting.has(id)) continue
       const entry = ledger.find(id)
-      this.#requeued.set(id, quarantined.id)
-      yield entry
-        ? fromEntry(entry)
-        : {
-            ...quarantined.object,
-            etag: etagOf(id),
-            size: undefined,
-            timeMs: quarantined.createdMs,
-            lastModifiedMs: quarantined.createdMs,
-          }
+      const times = { timeMs: createdMs, lastModifiedMs: createdMs }
+      due.set(id, entry ? fromEntry(entry) : { ...object, etag: etagOf(id), size: undefined, ...times })
     }
+    for (const id of this.#underWay.keys()) due.delete(id)
+    return [...due.values()]
   }
 
   async *#scan(
@@ -148,21 +169,23 @@ class S3Scan implements Source<S3Object> {
   ): AsyncGenerator<S3Object, void, undefined> {
     const { ledger } = this.#context
     const { lookback } = this.#config
+    this.#obeyClock(startMs)
     const { checkpointMs, floor } = ledger.horizon
     const windowMs = Math.max(checkpointMs, floor.timeMs) - lookback
-    const sweep = o.once || this.#sweptMs === 0 || startMs - this.#sweptMs >= Math.max(lookback, 300_000)
+    const sweep = o.once || this.#sweptMs === 0 || Math.abs(startMs - this.#sweptMs) >= Math.max(lookback, 300_000)
     ledger.setHorizon({ ...ledger.horizon, listed: false })
     const tally: ScanTally = { listed: 0, given: 0, known: 0, old: 0, waiting: 0 }
     for await (const page of this.#listing.pages({ windowMs, sweep, signal: o.soft })) {
       tally.listed += page.length
       const eligible = page.filter((object) => this.#isWanted(object, startMs, tally))
+      // Now, for the whole page: what is under way may be finished before its turn, and is not new then.
       const states = ledger.states(eligible.map(({ id }) => id))
-      for (const object of eligible) {
-        const state = states.get(object.id)
-        if (this.#underWay.has(object.id) || (state !== undefined && settledStates.has(state))) {
-          tally.known += 1
-          continue
-        }
+      const fresh = eligible.filter(({ id }) => {
+        const state = states.get(id)
+        return !this.#underWay.has(id) && (state === undefined || !settledStates.has(state))
+      })
+      tally.known += eligible.length - fresh.length
+      for (const object of fresh) {
         tally.given += 1
         yield this.#give(object)
         if (o.soft.aborted) return
@@ -171,13 +194,26 @@ class S3Scan implements Source<S3Object> {
     this.#completed(startMs, sweep, tally)
   }
 
+  /** A clock that was ahead and is right again has left times in the future: nothing new would ever pass them. */
+  #obeyClock(startMs: number): void {
+    const { ledger, log } = this.#context
+    const { horizon } = ledger
+    if (horizon.checkpointMs <= startMs && horizon.sweepMs <= startMs) return
+    const checkpointMs = Math.min(horizon.checkpointMs, startMs - this.#config.delay_window)
+    ledger.setHorizon({ ...horizon, checkpointMs, sweepMs: Math.min(horizon.sweepMs, startMs) })
+    if (horizon.sweepMs - startMs > 60_000) {
+      const aheadMs = horizon.sweepMs - startMs
+      log.warn({ aheadMs }, 'the clock was set back: some objects may be read again')
+    }
+  }
+
   #isWanted(object: S3Object, startMs: number, tally: ScanTally): boolean {
     const { checkpointMs, sweepMs, floor } = this.#context.ledger.horizon
     const { lookback, delay_window } = this.#config
     const { timeMs, lastModifiedMs } = object
     const isOld =
       (timeMs < floor.timeMs && lastModifiedMs < floor.setAtMs) ||
-      (timeMs < checkpointMs - lookback && lastModifiedMs < sweepMs - lookback)
+      (timeMs < checkpointMs - lookback && lastModifiedMs < sweepMs - Math.max(lookback, clockSlackMs))
     if (isOld) tally.old += 1
     // Where the name says no time, timeMs is LastModified: the object is complete, S3 shows no others.
     const isYoung = timeMs !== lastModifiedMs && Math.min(timeMs, lastModifiedMs) > startMs - delay_window
@@ -204,9 +240,12 @@ class S3Scan implements Source<S3Object> {
       sweepMs: sweep ? startMs : horizon.sweepMs,
       listed: true,
     })
-    const { lookback } = this.#config
-    // Rows in reach of the window are what keeps objects from being read twice.
-    ledger.prune(Math.min(ledger.horizon.checkpointMs, ledger.horizon.sweepMs) - 2 * lookback - 86_400_000)
+    if (sweep) {
+      // Rows in reach of the window are what keeps objects from being read twice: also of the window a killed process goes back to.
+      ledger.save()
+      const { checkpointMs, sweepMs } = ledger.horizon
+      ledger.prune(Math.min(checkpointMs, sweepMs) - 2 * this.#config.lookback - 86_400_000)
+    }
     const finished = this.#finished
     this.#finished = { objects: 0, failed: 0, quarantined: 0, records: 0, bytes: 0 }
     log.info(
@@ -225,10 +264,10 @@ class S3Scan implements Source<S3Object> {
       })
       const lastModifiedMs = head.LastModified?.getTime() ?? 0
       return {
-        id: objectId(bucket, key, head.ETag ?? `~${head.ContentLength}-${lastModifiedMs}`),
+        id: objectId(bucket, key, head.ETag || `~${head.ContentLength}-${lastModifiedMs}`),
         bucket,
         key,
-        etag: head.ETag,
+        etag: head.ETag || undefined,
         size: head.ContentLength,
         timeMs: this.#context.timeFromKey(key) ?? lastModifiedMs,
         lastModifiedMs,
@@ -252,12 +291,13 @@ class S3Scan implements Source<S3Object> {
     this.#finished.bytes += counts.bytes
     if (outcome === 'failed') this.#finished.failed += 1
     if (outcome === 'quarantined') this.#finished.quarantined += 1
-    const entry = this.#requeued.get(object.id)
-    if (entry === undefined) return
-    this.#requeued.delete(object.id)
-    // If it ended in quarantine again, the mark is off and the entry stays.
+    if (outcome === 'failed') return
     const { ledger } = this.#context
-    if (outcome !== 'failed' && ledger.quarantined(entry)?.requeued) ledger.release(entry)
+    for (const entry of this.#requeued.get(object.id) ?? []) {
+      // If it ended in quarantine again, the mark is off and the entry stays.
+      if (ledger.quarantined(entry)?.requeued) ledger.release(entry)
+    }
+    this.#requeued.delete(object.id)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,36 +1,23 @@
-/** The log: pino's JSON lines, or text for people. */
-import { Writable } from 'node:stream'
+/** The log: pino's JSON lines, or the same as text for people. */
 import { type Logger, pino } from 'pino'
-import pretty from 'pino-pretty'
+import { textLine } from './text-line.ts'
 
 export interface LogOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error'
   readonly format: 'json' | 'text'
-  /** Where lines go. Written synchronously: the last line before an exit is the one that matters. */
+  /** Where lines go. Called synchronously: the last line before an exit is the one that matters. */
   readonly write: (line: string) => void
+  /** Only for text. */
   readonly color: boolean
 }
 
 export function createLog(o: LogOptions): Logger {
-  const base = { level: o.level, base: null, timestamp: pino.stdTimeFunctions.isoTime }
-  const sink = new Writable({
-    decodeStrings: false,
-    write: (chunk: string | Buffer, _encoding, done) => {
-      o.write(String(chunk))
-      done()
-    },
-  })
-  if (o.format === 'json') {
-    const formatters = { level: (label: string) => ({ level: label }) }
-    return pino({ ...base, formatters }, sink)
+  const options = {
+    level: o.level,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
   }
-  const text = pretty({
-    colorize: o.color,
-    translateTime: 'UTC:yyyy-mm-dd HH:MM:ss.l',
-    ignore: 'pid,hostname',
-    singleLine: true,
-    destination: sink,
-    sync: true,
-  })
-  return pino(base, text)
+  const { color } = o
+  return pino(options, { write: o.format === 'json' ? o.write : (line) => o.write(textLine(line, { color })) })
 }

@@ -1,0 +1,139 @@
+/**
+ * Reads one object: pinned to the version that was listed, in pieces large enough for the inflater, and resumed by
+ * Range when the connection breaks in the middle.
+ */
+import type { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { GetObjectCommand, type S3Client } from '@aws-sdk/client-s3'
+import { backoffMs } from '../core/backoff.ts'
+import type { ListedObject, Signal } from '../core/component.ts'
+import { StreamError } from '../core/errors.ts'
+import { s3Error } from './s3-connection.ts'
+
+/** An object in a bucket, as listed. */
+export interface S3Object extends ListedObject {
+  /** undefined if the server gives none: then the read cannot be pinned. */
+  readonly etag: string | undefined
+}
+
+/** `bucket/key@version`. The version is the ETag without quotes, or `~` and what else tells versions apart. */
+export function objectId(bucket: string, key: string, version: string): string {
+  return `${bucket}/${key}@${version.replaceAll('"', '')}`
+}
+
+/** The ETag in an id, quoted as S3 gives it; undefined if the server gave none. */
+export function etagOf(id: string): string | undefined {
+  const version = id.slice(id.lastIndexOf('@') + 1)
+  return version.startsWith('~') ? undefined : `"${version}"`
+}
+
+/** Small pieces cost the inflater more than anything else (docs/design.md, "Speed"). */
+const pieceBytes = 2 ** 20
+/** Longest wait for the next bytes of a body. */
+const stallMs = 60_000
+const waits = { minMs: 100, maxMs: 10_000 }
+/** Broken connections without a byte of progress before the caller decides. */
+const attempts = 5
+
+/** Bytes from `offset` on. Throws a StreamError; `transient` ones after some attempts of its own. */
+export async function* readObject(
+  client: S3Client,
+  object: S3Object,
+  offset: number,
+  o: Signal,
+): AsyncGenerator<Buffer, void, undefined> {
+  let at = offset
+  const what = `read s3://${object.bucket}/${object.key}`
+  for (let attempt = 1; ; attempt += 1) {
+    // Nothing to ask for: an empty object, a folder marker, or one that was read to its end before.
+    if (object.size !== undefined && at >= object.size) return
+    const before = at
+    try {
+      for await (const piece of readFrom(client, object, at, what, o)) {
+        at += piece.length
+        yield piece
+      }
+      return
+    } catch (error) {
+      o.signal.throwIfAborted()
+      const known = s3Error(error, what)
+      if (at > before) attempt = 1
+      if (known.kind !== 'transient' || attempt >= attempts) throw known
+      await sleep(Math.max(backoffMs(waits, attempt), Math.min(known.retryAfterMs ?? 0, 30_000)), undefined, o)
+    }
+  }
+}
+
+async function* readFrom(
+  client: S3Client,
+  object: S3Object,
+  at: number,
+  what: string,
+  o: Signal,
+): AsyncGenerator<Buffer, void, undefined> {
+  const response = await client.send(
+    new GetObjectCommand({
+      Bucket: object.bucket,
+      Key: object.key,
+      ...(object.etag === undefined ? {} : { IfMatch: object.etag }),
+      ...(at > 0 ? { Range: `bytes=${at}-` } : {}),
+    }),
+    { abortSignal: o.signal },
+  )
+  const body = response.Body as Readable
+  // A server may answer a Range with the whole object (RFC 9110 14.2): pass over what is known already.
+  let skip = at > 0 && response.ContentRange === undefined ? at : 0
+  const expected = response.ContentLength === undefined ? undefined : response.ContentLength - skip
+  let got = 0
+  let waiting = true
+  const stalled = setTimeout(() => {
+    if (waiting) body.destroy(new Error(`no bytes for ${stallMs / 1000} s`))
+    else stalled.refresh()
+  }, stallMs)
+  const abort = () => body.destroy(o.signal.reason instanceof Error ? o.signal.reason : new Error('aborted'))
+  o.signal.addEventListener('abort', abort, { once: true })
+  let chunks: Buffer[] = []
+  let length = 0
+  const takePiece = () => {
+    const piece = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, length)
+    got += length
+    chunks = []
+    length = 0
+    return piece
+  }
+  try {
+    let broken: unknown
+    try {
+      for await (let chunk of body as AsyncIterable<Buffer>) {
+        stalled.refresh()
+        if (skip > 0) {
+          const dropped = Math.min(skip, chunk.length)
+          skip -= dropped
+          chunk = chunk.subarray(dropped)
+          if (chunk.length === 0) continue
+        }
+        chunks.push(chunk)
+        length += chunk.length
+        if (length < pieceBytes) continue
+        waiting = false
+        yield takePiece()
+        waiting = true
+        stalled.refresh()
+      }
+    } catch (error) {
+      // What came before the break counts: else a server that cuts every connection early would never be read.
+      broken = error
+    }
+    o.signal.throwIfAborted()
+    waiting = false
+    if (length > 0) yield takePiece()
+    if (broken !== undefined) throw broken
+    if (expected !== undefined && got < expected) {
+      throw new StreamError('source.short_body', `cannot ${what}: the body ended after ${got} of ${expected} bytes`)
+    }
+  } finally {
+    clearTimeout(stalled)
+    o.signal.removeEventListener('abort', abort)
+    if (!body.readableEnded) body.destroy()
+  }
+}

@@ -1,0 +1,306 @@
+/**
+ * `s3_scan`: lists a bucket again and again and gives out each object once.
+ *
+ * An object is given out when the ledger does not know it as finished and it is not too old:
+ *   - older than the checkpoint less `lookback`, both by its time and by LastModified against the last sweep: passed over;
+ *   - left alone on purpose (`start_at`, an operator moved the timestamp): passed over;
+ *   - its name says it is younger than `delay_window`: left for a later scan, its writer may not be done.
+ * The checkpoint moves when a scan listed everything: to the start of the scan less `delay_window`, but never past
+ * an object that is still under way. Failed objects do not hold it: the ledger gives them again.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { HeadObjectCommand, ListObjectsV2Command, type S3Client } from '@aws-sdk/client-s3'
+import { backoffMs } from '../core/backoff.ts'
+import type { Definition, Outcome, Signal, Source, SourceContext } from '../core/component.ts'
+import type { Counts } from '../core/delivery.ts'
+import { explainError, StreamError } from '../core/errors.ts'
+import type { ObjectEntry, ObjectState } from '../ledger/ledger.ts'
+import { templateLevels } from './partition.ts'
+import { createS3Client, s3Error } from './s3-connection.ts'
+import { S3Listing } from './s3-listing.ts'
+import { etagOf, objectId, readObject, type S3Object } from './s3-object.ts'
+import { type S3ScanConfig, s3ScanConfig } from './s3-scan-config.ts'
+
+/** An object that had vanished or was replaced, and is listed again as it was, is there to be read. */
+const settledStates: ReadonlySet<ObjectState> = new Set(['done', 'quarantined', 'requeued', 'failed'])
+/** A failed object is tried by every scan at first, later less often, at last every so many ms. */
+const failedWaits = { minMs: 15_000, maxMs: 900_000 }
+/** A list that fails is tried again within the scan so many times when there is no later scan. */
+const onceListAttempts = 8
+
+interface ScanTally {
+  listed: number
+  given: number
+  known: number
+  old: number
+  waiting: number
+}
+
+class S3Scan implements Source<S3Object> {
+  readonly workers: number
+  readonly #config: S3ScanConfig
+  readonly #context: SourceContext
+  readonly #client: S3Client
+  readonly #listing: S3Listing
+  /** Given out and not finished -> time. */
+  readonly #underWay = new Map<string, number>()
+  /** Given out again because an operator asked -> quarantine entry. */
+  readonly #requeued = new Map<string, number>()
+  #sweptMs = 0
+  #found = 0
+  #complete = false
+  #finished = { objects: 0, failed: 0, quarantined: 0, records: 0, bytes: 0 }
+
+  constructor(config: S3ScanConfig, context: SourceContext) {
+    this.#config = config
+    this.#context = context
+    this.workers = config.workers
+    this.#client = createS3Client(config, config.workers + 16)
+    const { partition } = config
+    this.#listing = new S3Listing(this.#client, {
+      bucket: config.bucket,
+      prefix: config.prefix,
+      partition: partition === 'auto' || partition === 'none' ? partition : templateLevels(partition),
+      timeFromKey: context.timeFromKey,
+      queue: config.queue,
+    })
+  }
+
+  get progress(): { readonly found: number; readonly complete: boolean } {
+    return { found: this.#found, complete: this.#complete }
+  }
+
+  async check(o: Signal): Promise<void> {
+    const { bucket, prefix } = this.#config
+    try {
+      const command = new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, MaxKeys: 1 })
+      const page = await this.#client.send(command, { abortSignal: o.signal })
+      if (!page.Contents?.length) {
+        this.#context.log.warn({ bucket, prefix }, 'no object under this prefix yet: check `prefix` if there should be')
+      }
+    } catch (error) {
+      throw s3Error(error, `list s3://${bucket}/${prefix}`)
+    }
+  }
+
+  async *objects(o: {
+    readonly soft: AbortSignal
+    readonly hard: AbortSignal
+    readonly once: boolean
+  }): AsyncGenerator<S3Object, void, undefined> {
+    const { nowMs, log } = this.#context
+    for (let failures = 0; !o.soft.aborted; ) {
+      const startMs = nowMs()
+      try {
+        for (const object of this.#again(o.once)) {
+          if (o.soft.aborted) return
+          yield this.#give(object)
+        }
+        yield* this.#scan(startMs, o)
+        failures = 0
+        if (o.once) return
+      } catch (error) {
+        if (o.soft.aborted) return
+        failures += 1
+        const known = s3Error(error, `list s3://${this.#config.bucket}/${this.#config.prefix}`)
+        if (known.kind === 'bug') throw known
+        if (o.once && (known.kind === 'config' || failures >= onceListAttempts)) throw known
+        const facts = { error: explainError(known), failures }
+        if (known.kind === 'config') log.error(facts, 'cannot list; trying again at the next scan')
+        else log.warn(facts, 'listing interrupted; trying again at the next scan')
+      }
+      const interval =
+        failures === 0 || !o.once ? this.#config.scan_interval : backoffMs({ minMs: 200, maxMs: 15_000 }, failures)
+      const waitMs = failures === 0 ? startMs + interval - nowMs() : interval
+      await sleep(Math.max(waitMs, 0), undefined, { signal: o.soft }).catch(() => undefined)
+    }
+  }
+
+  /** Objects that do not come from listing: left over by a stop, failed, or asked for again by an operator. */
+  *#again(once: boolean): Generator<S3Object> {
+    const { ledger, nowMs } = this.#context
+    for (const entry of ledger.objects({ states: ['active', 'failed'] })) {
+      if (this.#underWay.has(entry.id)) continue
+      const waitMs = backoffMs(failedWaits, entry.attempts, () => 1)
+      if (entry.state === 'failed' && !once && entry.updatedMs + waitMs > nowMs()) continue
+      yield fromEntry(entry)
+    }
+    for (const quarantined of ledger.requeued()) {
+      const { id } = quarantined.object
+      if (quarantined.kind !== 'object' || this.#underWay.has(id)) continue
+      const entry = ledger.find(id)
+      this.#requeued.set(id, quarantined.id)
+      yield entry
+        ? fromEntry(entry)
+        : {
+            ...quarantined.object,
+            etag: etagOf(id),
+            size: undefined,
+            timeMs: quarantined.createdMs,
+            lastModifiedMs: quarantined.createdMs,
+          }
+    }
+  }
+
+  async *#scan(
+    startMs: number,
+    o: { readonly soft: AbortSignal; readonly once: boolean },
+  ): AsyncGenerator<S3Object, void, undefined> {
+    const { ledger } = this.#context
+    const { lookback } = this.#config
+    const { checkpointMs, floor } = ledger.horizon
+    const windowMs = Math.max(checkpointMs, floor.timeMs) - lookback
+    const sweep = o.once || this.#sweptMs === 0 || startMs - this.#sweptMs >= Math.max(lookback, 300_000)
+    ledger.setHorizon({ ...ledger.horizon, listed: false })
+    const tally: ScanTally = { listed: 0, given: 0, known: 0, old: 0, waiting: 0 }
+    for await (const page of this.#listing.pages({ windowMs, sweep, signal: o.soft })) {
+      tally.listed += page.length
+      const eligible = page.filter((object) => this.#isWanted(object, startMs, tally))
+      const states = ledger.states(eligible.map(({ id }) => id))
+      for (const object of eligible) {
+        const state = states.get(object.id)
+        if (this.#underWay.has(object.id) || (state !== undefined && settledStates.has(state))) {
+          tally.known += 1
+          continue
+        }
+        tally.given += 1
+        yield this.#give(object)
+        if (o.soft.aborted) return
+      }
+    }
+    this.#completed(startMs, sweep, tally)
+  }
+
+  #isWanted(object: S3Object, startMs: number, tally: ScanTally): boolean {
+    const { checkpointMs, sweepMs, floor } = this.#context.ledger.horizon
+    const { lookback, delay_window } = this.#config
+    const { timeMs, lastModifiedMs } = object
+    const isOld =
+      (timeMs < floor.timeMs && lastModifiedMs < floor.setAtMs) ||
+      (timeMs < checkpointMs - lookback && lastModifiedMs < sweepMs - lookback)
+    if (isOld) tally.old += 1
+    // Where the name says no time, timeMs is LastModified: the object is complete, S3 shows no others.
+    const isYoung = timeMs !== lastModifiedMs && Math.min(timeMs, lastModifiedMs) > startMs - delay_window
+    if (!isOld && isYoung) tally.waiting += 1
+    return !isOld && !isYoung
+  }
+
+  #give(object: S3Object): S3Object {
+    this.#underWay.set(object.id, object.timeMs)
+    this.#found += 1
+    return object
+  }
+
+  #completed(startMs: number, sweep: boolean, tally: ScanTally): void {
+    const { ledger, log, nowMs } = this.#context
+    this.#complete = true
+    const { horizon } = ledger
+    let checkpointMs = startMs - this.#config.delay_window
+    for (const timeMs of this.#underWay.values()) checkpointMs = Math.min(checkpointMs, timeMs)
+    if (sweep) this.#sweptMs = startMs
+    ledger.setHorizon({
+      ...horizon,
+      checkpointMs: Math.max(horizon.checkpointMs, checkpointMs),
+      sweepMs: sweep ? startMs : horizon.sweepMs,
+      listed: true,
+    })
+    const { lookback } = this.#config
+    // Rows in reach of the window are what keeps objects from being read twice.
+    ledger.prune(Math.min(ledger.horizon.checkpointMs, ledger.horizon.sweepMs) - 2 * lookback - 86_400_000)
+    const finished = this.#finished
+    this.#finished = { objects: 0, failed: 0, quarantined: 0, records: 0, bytes: 0 }
+    log.info(
+      { ...tally, underWay: this.#underWay.size, finished, ms: nowMs() - startMs },
+      tally.given > 0
+        ? `scan: ${tally.given} new of ${tally.listed} objects`
+        : `scan: nothing new in ${tally.listed} objects`,
+    )
+  }
+
+  async find(key: string, o: Signal): Promise<S3Object> {
+    const { bucket } = this.#config
+    try {
+      const head = await this.#client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }), {
+        abortSignal: o.signal,
+      })
+      const lastModifiedMs = head.LastModified?.getTime() ?? 0
+      return {
+        id: objectId(bucket, key, head.ETag ?? `~${head.ContentLength}-${lastModifiedMs}`),
+        bucket,
+        key,
+        etag: head.ETag,
+        size: head.ContentLength,
+        timeMs: this.#context.timeFromKey(key) ?? lastModifiedMs,
+        lastModifiedMs,
+      }
+    } catch (error) {
+      const known = s3Error(error, `find s3://${bucket}/${key}`)
+      if (known.code !== 'source.vanished') throw known
+      throw new StreamError('source.vanished', `there is no object s3://${bucket}/${key} (and no local file ${key})`)
+    }
+  }
+
+  open(object: S3Object, offset: number, o: Signal): AsyncIterable<Buffer> {
+    return readObject(this.#client, object, offset, o)
+  }
+
+  finished(object: S3Object, outcome: Outcome, counts: Counts): void {
+    this.#underWay.delete(object.id)
+    if (outcome === 'stopped') return
+    this.#finished.objects += 1
+    this.#finished.records += counts.delivered
+    this.#finished.bytes += counts.bytes
+    if (outcome === 'failed') this.#finished.failed += 1
+    if (outcome === 'quarantined') this.#finished.quarantined += 1
+    const entry = this.#requeued.get(object.id)
+    if (entry === undefined) return
+    this.#requeued.delete(object.id)
+    // If it ended in quarantine again, the mark is off and the entry stays.
+    const { ledger } = this.#context
+    if (outcome !== 'failed' && ledger.quarantined(entry)?.requeued) ledger.release(entry)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#client.destroy()
+  }
+}
+
+function fromEntry({ id, bucket, key, size, timeMs, lastModifiedMs }: ObjectEntry): S3Object {
+  return { id, bucket, key, size, timeMs, lastModifiedMs, etag: etagOf(id) }
+}
+
+export const s3ScanSource: Definition<typeof s3ScanConfig, Source<S3Object>, SourceContext> = {
+  type: 's3_scan',
+  summary: 'Lists a bucket at an interval and reads each new object once.',
+  notes: `Every scan lists what may hold new objects: date folders are recognised (\`partition\`), and the last \`lookback\` is listed
+again each time, so objects that arrive late or in the same second are found. Which objects are finished is in the ledger,
+by bucket, key and ETag: an overwritten object is a new one.
+
+**Time of an object**: by the format's regex on the base name, else on the whole key, else on the first records, else
+LastModified. \`delay_window\` applies to names only: S3 shows an object when it is complete.
+
+**Late objects**: found if their name or their LastModified is within \`lookback\` of the checkpoint, in folders that the
+window reaches; a sweep at the start, in \`run --once\` and every \`lookback\` goes one day further back.
+
+**Permissions**: \`s3:ListBucket\` on the bucket, \`s3:GetObject\` on the objects, \`kms:Decrypt\` if they are encrypted with KMS.
+
+**Guarantee**: at least once. Objects in Glacier go to quarantine with the reason; zero-byte objects and folder markers count as done.`,
+  config: s3ScanConfig,
+  examples: [
+    {
+      title: 'Hive-style date folders below a prefix',
+      config: { type: 's3_scan', bucket: 'weblogs', prefix: '_weblog/feedname=Web/', region: 'us-east-1' },
+    },
+    {
+      title: 'An S3-compatible server, one flat prefix, only what arrives from now on',
+      config: {
+        type: 's3_scan',
+        bucket: 'logs',
+        endpoint: 'http://127.0.0.1:9000',
+        partition: 'none',
+        start_at: 'now',
+      },
+    },
+  ],
+  create: (config, context) => new S3Scan(config, context),
+}
