@@ -82,7 +82,7 @@ export class RecordWriter {
 
   /** A record was too long for a policy that keeps it out. */
   refuse(): void {
-    this.#tooLong.push(this.#next)
+    this.#tooLong.push(this.#next + this.#ends.length)
   }
 
   #append(record: Buffer, multiline: boolean): void {
@@ -125,7 +125,7 @@ export class RecordWriter {
   /** To be called after the last record: throws decode.line_limit if records were kept out. */
   finish(): void {
     if (this.#tooLong.length === 0) return
-    const places = this.#tooLong.slice(0, 5).map((n) => `after record ${n}`)
+    const places = this.#tooLong.slice(0, 5).map((n) => `after ${n} records`)
     throw new StreamError(
       'decode.line_limit',
       `${this.#tooLong.length} records are longer than line_limit (${this.#limit} bytes) and were left out: ${places.join(', ')}`,

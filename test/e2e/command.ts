@@ -24,9 +24,18 @@ export class Command {
   hasEnded = false
 
   /** `command` is what an operator types before the arguments; the command itself if left out. */
-  constructor(args: readonly string[], o: { readonly command?: readonly string[]; readonly env?: NodeJS.ProcessEnv } = {}) {
+  constructor(
+    args: readonly string[],
+    o: { readonly command?: readonly string[]; readonly env?: NodeJS.ProcessEnv } = {},
+  ) {
     const [file, ...first] = o.command ?? [bin]
-    const env = { ...process.env, AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_REGION: 'us-east-1', ...o.env }
+    const env = {
+      ...process.env,
+      AWS_ACCESS_KEY_ID: 'test',
+      AWS_SECRET_ACCESS_KEY: 'test',
+      AWS_REGION: 'us-east-1',
+      ...o.env,
+    }
     this.child = spawn(file as string, [...first, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.child.stdout?.on('data', (chunk: Buffer) => {
       this.stdout += chunk.toString()
@@ -52,7 +61,8 @@ export class Command {
   /** Resolves when it is so; fails with the command's own words if it ends before, or after 20 s. */
   async until(isSo: () => boolean, what: string): Promise<void> {
     for (const end = Date.now() + 20_000; !isSo(); ) {
-      if (this.hasEnded || Date.now() > end) throw new Error(`waiting for ${what} in vain:\n${this.output.slice(-3000)}`)
+      if (this.hasEnded || Date.now() > end)
+        throw new Error(`waiting for ${what} in vain:\n${this.output.slice(-3000)}`)
       await sleep(10)
     }
   }
@@ -64,7 +74,15 @@ export class Installation {
   readonly config = join(this.folder, 'config.yaml')
   readonly state = join(this.folder, 'state.json')
 
-  constructor(o: { readonly endpoint: string; readonly inputs: readonly string[]; readonly more?: string; readonly http?: string; readonly prefix?: string; readonly bucket?: string; readonly processing?: string }) {
+  constructor(o: {
+    readonly endpoint: string
+    readonly inputs: readonly string[]
+    readonly more?: string
+    readonly http?: string
+    readonly prefix?: string
+    readonly bucket?: string
+    readonly processing?: string
+  }) {
     writeFileSync(
       this.config,
       `s3:

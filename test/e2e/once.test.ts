@@ -1,0 +1,206 @@
+import assert from 'node:assert/strict'
+import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
+import { startHttpInput } from '../servers/http-input.ts'
+import { startS3 } from '../servers/s3.ts'
+import { s3Errors } from '../servers/s3-wire.ts'
+import { zscalerPrefix } from '../servers/zscaler-data.ts'
+import { bin, Command, Installation } from './command.ts'
+import { Arrivals, csvFormat, oddObjects } from './odd-objects.ts'
+
+const cleanups: Array<() => unknown> = []
+after(async () => {
+  for (const cleanup of cleanups) await cleanup()
+})
+
+type More = Partial<ConstructorParameters<typeof Installation>[0]>
+
+async function world(o: More = {}) {
+  const s3 = await startS3()
+  const arrivals = new Arrivals()
+  const inputs = [await startHttpInput({ take: arrivals.take }), await startHttpInput({ take: arrivals.take })]
+  const installation = new Installation({ endpoint: s3.endpoint, inputs: inputs.map(({ url }) => url), ...o })
+  cleanups.push(
+    () => s3.close(),
+    ...inputs.map((input) => () => input.close()),
+    () => installation.remove(),
+  )
+  return { s3, arrivals, inputs, installation }
+}
+
+const day = `${zscalerPrefix}year=2025/month=10/day=12/`
+const lines = (name: string, count: number) => Array.from({ length: count }, (_, i) => `{"from":"${name}","n":${i}}`)
+const gz = (all: readonly string[]) => gzipSync(all.map((line) => `${line}\n`).join(''))
+const odd = { prefix: '/', more: 'decode:\n  line_limit: 4MiB', processing: csvFormat }
+const nothing = { lost: [], strange: [], duplicated: 0 }
+
+test('A16.1, A16.5, A16.6, A16.8, A16.11, A16.18: every line of foldered, late, same-second, extension-less, odd and damaged objects arrives, once, under its own content type', async () => {
+  const { s3, arrivals, installation } = await world(odd)
+  const objects = oddObjects()
+  for (const { key, body } of objects) s3.put(key, body)
+  const { code, stderr, stdout } = await installation.run('run', '--once')
+  assert.equal(code, 0, stderr + stdout.slice(-2000))
+  assert.deepEqual(arrivals.compare(objects.flatMap((object) => object.lines)), nothing)
+  for (const { key, lines: own, contentType } of objects) {
+    for (const line of own) assert.deepEqual([...(arrivals.types.get(line) ?? [])], [contentType], key)
+  }
+  const list = await installation.run('quarantine', 'list')
+  const damaged = objects.filter(({ quarantined }) => quarantined)
+  assert.equal(list.stdout.trim().split('\n').length, damaged.length, list.stdout)
+  for (const { key, quarantined } of damaged) {
+    const line = list.stdout.split('\n').find((one) => one.includes(key)) ?? ''
+    assert.match(line, quarantined as RegExp)
+  }
+  const state = installation.readState()
+  assert.equal(state.total_files_processed, objects.length)
+
+  const again = await installation.run('--once')
+  assert.equal(again.code, 0)
+  assert.equal(arrivals.compare(objects.flatMap((object) => object.lines)).duplicated, 0, 'a second run sends nothing')
+})
+
+test('--dry-run tells what would be sent, sends nothing and writes no file', async () => {
+  const { s3, inputs, installation } = await world(odd)
+  const objects = oddObjects()
+  for (const { key, body } of objects) s3.put(key, body)
+  const { code, stdout, stderr } = await installation.run('run', '--dry-run')
+  assert.equal(code, 0, stderr)
+  for (const { key } of objects) assert.ok(stdout.includes(`s3://logs/${key}`), key)
+  assert.match(stdout, /Nothing was sent, nothing was changed/)
+  assert.deepEqual(
+    inputs.map(({ requests }) => requests),
+    [0, 0],
+  )
+  assert.deepEqual(readdirSync(installation.folder), ['config.yaml'])
+})
+
+test('exit codes: 1 if an object may not be read (and the others are), 2 for a wrong file with every problem, 3 for a failed check', async () => {
+  const { s3, arrivals, installation } = await world()
+  s3.put(`${day}1760305400_1_1_1.gz`, gz(lines('good', 10)))
+  s3.put(`${day}1760305401_1_1_1.gz`, gz(lines('forbidden', 10)))
+  s3.faults.onGet = (key) => (key.includes('1760305401') ? s3Errors.accessDenied : undefined)
+  const denied = await installation.run('--once')
+  assert.equal(denied.code, 1)
+  assert.match(denied.stdout, /AccessDenied/)
+  assert.deepEqual(arrivals.compare(lines('good', 10)), nothing)
+  s3.faults.onGet = undefined
+  assert.equal((await installation.run('--once')).code, 0)
+  assert.deepEqual(arrivals.compare([...lines('good', 10), ...lines('forbidden', 10)]), nothing)
+
+  const wrong = join(installation.folder, 'wrong.yaml')
+  writeFileSync(wrong, 's3:\n  buckt: logs\nhttp:\n  endpoints: []\n  batch_lines: -1\nlogging:\n  level: loud\n')
+  const bad = await new Command(['run', '--config', wrong]).ended
+  assert.equal(bad.code, 2)
+  for (const place of [
+    /wrong\.yaml:2:\d+ .*buckt.*bucket/,
+    /wrong\.yaml:4:\d+ .*endpoints/,
+    /wrong\.yaml:5:\d+ .*batch_lines/,
+    /wrong\.yaml:7:\d+ .*level/,
+  ]) {
+    assert.match(bad.stderr, place)
+  }
+  assert.equal((await new Command(['run', '--config', join(installation.folder, 'none.yaml')]).ended).code, 2)
+
+  assert.equal((await installation.run('check')).code, 0)
+  s3.buckets = new Set(['other'])
+  const failed = await installation.run('check')
+  assert.equal(failed.code, 3)
+  assert.match(failed.stdout, /FAILED .*NoSuchBucket/)
+})
+
+test('A16.8: state.json edited back, edited on, and deleted is obeyed', async () => {
+  const { s3, arrivals, inputs, installation } = await world({ more: '', processing: '' })
+  const put = (second: number) => s3.put(`${day}${second}_1_1_1.gz`, gz(lines(String(second), 5)))
+  const all = [1760305400, 1760305500, 1760305600]
+  for (const second of all) put(second)
+  assert.equal((await installation.run('--once')).code, 0)
+  assert.equal(installation.readState().last_processed_timestamp, 1760305600)
+  const edit = (seconds: number) =>
+    writeFileSync(
+      installation.state,
+      JSON.stringify({ ...installation.readState(), last_processed_timestamp: seconds }),
+    )
+  const requests = () => arrivals.received
+
+  edit(1760305500)
+  const before = requests()
+  assert.equal((await installation.run('--once')).code, 0)
+  assert.equal(requests() - before, 10, 'the two objects from that time on come again')
+
+  edit(1760306000)
+  put(1760305900)
+  const onwards = requests()
+  const code = (await installation.run('--once')).code
+  assert.equal(code, 0)
+  assert.ok(requests() - onwards <= 5)
+
+  const { unlinkSync } = await import('node:fs')
+  unlinkSync(installation.state)
+  const fresh = requests()
+  assert.equal((await installation.run('--once')).code, 0)
+  assert.equal(requests() - fresh, 20, 'from the beginning, all four')
+  assert.ok(inputs.length > 0)
+})
+
+test('A16.17: a corrupt state.json is set aside with a clear error, and the next start goes on without loss or repeats', async () => {
+  const { s3, arrivals, installation } = await world()
+  s3.put(`${day}1760305400_1_1_1.gz`, gz(lines('first', 5)))
+  assert.equal((await installation.run('--once')).code, 0)
+  for (const content of ['{"last_processed_timestamp": 17', '', '{"last_processed_timestamp":"soon"}']) {
+    writeFileSync(installation.state, content)
+    const refused = await installation.run('--once')
+    assert.equal(refused.code, 1)
+    assert.match(refused.stdout + refused.stderr, /set aside as .*corrupt-/)
+    assert.ok(!existsSync(installation.state))
+    assert.equal((await installation.run('--once')).code, 0)
+  }
+  s3.put(`${day}1760305500_1_1_1.gz`, gz(lines('second', 5)))
+  assert.equal((await installation.run('--once')).code, 0)
+  assert.deepEqual(arrivals.compare([...lines('first', 5), ...lines('second', 5)]), nothing)
+  const aside = readdirSync(installation.folder).filter((name) => name.includes('corrupt-'))
+  assert.equal(aside.length, 3)
+  assert.ok(readFileSync(installation.state, 'utf8').includes('1760305500'))
+})
+
+test('A16.21: secrets of the file and the environment are in no output', async () => {
+  const secret = 'tops3cret-token-value'
+  const { s3, inputs, installation } = await world({ http: '  auth:\n    type: bearer\n    token: ${LOG_TOKEN}' })
+  s3.put(`${day}1760305400_1_1_1.gz`, gz(lines('x', 5)))
+  const env = { LOG_TOKEN: secret, AWS_SECRET_ACCESS_KEY: 'another-s3cret' }
+  let seen: string | undefined
+  for (const input of inputs) {
+    input.fault = (_, { headers }) => {
+      seen = headers.authorization
+      return undefined
+    }
+  }
+  for (const args of [['run', '--once'], ['check'], ['state', 'show']]) {
+    const { code, stdout, stderr } = await installation.start(args, { env }).ended
+    assert.equal(code, 0, stderr)
+    assert.ok(
+      !`${stdout}${stderr}`.includes(secret) && !`${stdout}${stderr}`.includes('another-s3cret'),
+      args.join(' '),
+    )
+  }
+  assert.equal(seen, `Bearer ${secret}`)
+})
+
+test('it starts by its path, by a link, by this Node, and by an older one', async () => {
+  const { s3, arrivals, installation } = await world()
+  const link = join(installation.folder, 'streamer')
+  symlinkSync(bin, link)
+  const commands: Array<readonly string[]> = [[bin], [link], [process.execPath, bin], [process.execPath, link]]
+  if (existsSync('/usr/bin/node')) commands.push(['/usr/bin/node', bin])
+  const expected: string[] = []
+  for (const [i, command] of commands.entries()) {
+    s3.put(`${day}${1760305400 + i}_1_1_1.gz`, gz(lines(`start ${i}`, 3)))
+    expected.push(...lines(`start ${i}`, 3))
+    const { code, stderr } = await installation.start(['run', '--once'], { command }).ended
+    assert.equal(code, 0, `${command.join(' ')}: ${stderr}`)
+    assert.deepEqual(arrivals.compare(expected), nothing, command.join(' '))
+  }
+  const version = await new Command(['--version'], { command: [process.execPath, link] }).ended
+  assert.match(version.stdout, /^\d+\.\d+\.\d+\n$/)
+})
