@@ -34,10 +34,14 @@ if (Number(process.versions.node.split('.')[0]) >= 24) {
     process.exit(1)
   }
   // The channel tells the child when this process dies, however it dies: two streamers must not share a ledger.
-  const child = spawn(node, ['--expose-gc', '--max-semi-space-size=4', '--disable-warning=ExperimentalWarning', main, ...process.argv.slice(2)], {
-    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
-    env: { ...process.env, NODE_COMPILE_CACHE: cache, S3_STREAMER_LAUNCHED: '1' },
-  })
+  const child = spawn(
+    node,
+    ['--expose-gc', '--max-semi-space-size=4', '--disable-warning=ExperimentalWarning', main, ...process.argv.slice(2)],
+    {
+      stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+      env: { ...process.env, NODE_COMPILE_CACHE: cache, S3_STREAMER_LAUNCHED: '1' },
+    },
+  )
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) {
     // A terminal sends its interrupt to both of us; a second one would mean a hard stop.
     process.on(signal, () => (signal === 'SIGINT' && process.stdin.isTTY ? undefined : child.kill(signal)))

@@ -45,15 +45,15 @@ process.exitCode = await program(process.argv.slice(2), {
 })
 
 async function ask(question: string): Promise<string> {
-  const { createInterface } = await import('node:readline/promises')
+  const { createInterface } = await import('node:readline')
   const prompt = createInterface({ input: process.stdin, output: process.stderr })
-  try {
-    return await prompt.question(question, { signal: soft.signal })
-  } catch (error) {
-    // Ctrl-C, or the end of the input: no answer.
-    if (error instanceof Error && error.name === 'AbortError') return ''
-    throw error
-  } finally {
-    prompt.close()
-  }
+  return new Promise((resolve) => {
+    // Ctrl-C and the end of the input are no answer.
+    prompt.once('SIGINT', () => prompt.close())
+    prompt.once('close', () => resolve(''))
+    prompt.question(question, (answer) => {
+      resolve(answer)
+      prompt.close()
+    })
+  })
 }

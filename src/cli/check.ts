@@ -18,7 +18,7 @@ export async function check(flags: { readonly config: string; readonly pipeline?
   const loaded = openConfig(flags, io)
   if (!loaded) return 2
   io.stdout(`# ${flags.config}, with all that it leaves to the defaults\n${describeConfig(loaded)}\n`)
-  for (const { where, message } of loaded.warnings) io.stdout(`warning  ${printable(`${where} ${message}`)}\n`)
+  for (const { message } of loaded.warnings) io.stdout(`warning  ${printable(message)}\n`)
   let code: ExitCode = 0
   const log = createCommandLog(io)
   for (const config of loaded.pipelines) {

@@ -86,6 +86,7 @@ function unwritten(ledger: Ledger): Ledger {
     settle: () => undefined,
     reject: () => undefined,
     release: () => undefined,
+    folders: (sinceMs) => ledger.folders(sinceMs),
     prune: () => 0,
     moveTo: () => undefined,
     forget: () => undefined,

@@ -177,9 +177,8 @@ function refuseWords(run: Command, root: Command): void {
   }
   const names = root.commands.map((command) => command.name())
   const meant = closest(word, names)
-  run.error(
-    `error: there is no command "${word}"${meant === undefined ? `: one of ${names.join(', ')}` : `: did you mean ${meant}?`} See s3-streamer --help`,
-  )
+  const hint = meant === undefined ? `there is ${names.join(', ')}` : `did you mean ${meant}?`
+  run.error(`error: there is no command "${word}": ${hint} (see s3-streamer --help)`)
 }
 
 function optionLines(command: Command): string {

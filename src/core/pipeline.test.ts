@@ -266,8 +266,10 @@ test('A16.2, A16.3, A16.4, A16.9, A16.11: whatever fails and whenever it stops, 
               if (stop.how === 'soft') soft.abort(new Error('soft'))
               else if (stop.how === 'hard') hard.abort(new Error('hard'))
               else {
+                // As a killed process leaves it: nothing is saved any more.
                 crashed = true
                 ledger.drop()
+                hard.abort(new Error('kill'))
               }
             }
             if (fate === 'slow') await sleep(2)
@@ -333,7 +335,7 @@ test('A16.2, A16.3, A16.4, A16.9, A16.11: whatever fails and whenever it stops, 
         await ledger[Symbol.asyncDispose]()
       },
     ),
-    { numRuns: 30 },
+    { numRuns: 30, timeout: 10_000 },
   )
 })
 

@@ -117,6 +117,8 @@ export interface Ledger extends AsyncDisposable {
   /** A requeued entry was dealt with: it is removed, and `delivered` of its records count as delivered now. */
   release(id: number, delivered?: number): void
 
+  /** Folders (with their last slash) of objects that were modified at `sinceMs` or later, as far as rows are kept. */
+  folders(sinceMs: number): readonly string[]
   /** Objects, newest change first. */
   objects(o?: { readonly states?: readonly ObjectState[]; readonly limit?: number }): ObjectEntry[]
   /** Forgets final rows whose time and LastModified are both below `beforeMs` and which were updated before it; gives how many. */

@@ -43,3 +43,8 @@ export function holderOf(path: string): string {
     return 'unknown'
   }
 }
+
+/** Where a first start begins. */
+export function firstHorizon({ startMs, nowMs }: { readonly startMs: number; readonly nowMs: () => number }): Horizon {
+  return { checkpointMs: 0, sweepMs: 0, floor: { timeMs: startMs, setAtMs: startMs > 0 ? nowMs() : 0 }, listed: true }
+}

@@ -5,17 +5,18 @@
  * 2. An object under way lives in memory and is written by `save`. A killed process loses positions, never outcomes.
  * 3. state.json is written after the ledger, and the ledger knows what it wrote: any other timestamp in the file is an operator's.
  */
-import { existsSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { ListedObject, Log, Outcome } from '../core/component.ts'
 import { type Counts, nothingCounted, type Position, startOfObject } from '../core/delivery.ts'
 import { explainError, StreamError } from '../core/errors.ts'
-import { entryFromRow, type ObjectRow, openDatabase, rowValues, upsertObject } from './database.ts'
+import { openDatabase } from './database.ts'
 import type { Horizon, Ledger, ObjectEntry, ObjectState, QuarantineEntry, RejectedRecords, Totals } from './ledger.ts'
 import { takeLock } from './lock.ts'
-import { firstMeta, holderOf, type Meta, readMeta, writeMeta } from './meta.ts'
+import { firstHorizon, firstMeta, holderOf, type Meta, readMeta, writeMeta } from './meta.ts'
+import { ObjectTable } from './object-table.ts'
 import { QuarantineTable } from './quarantine-table.ts'
-import { makeParent, readStateFile, type StateFileContent, writeStateFile } from './state-file.ts'
+import { makeParent, readStateFile, type StateFileContent, setAside, writeStateFile } from './state-file.ts'
 
 export interface LedgerOptions {
   /** Path of state.json; the database stands beside it. */
@@ -51,9 +52,10 @@ export function databasePath(statePath: string): string {
 export class SqliteLedger implements Ledger {
   readonly #o: LedgerOptions
   readonly #db: DatabaseSync
+  readonly #objects: ObjectTable
   readonly #quarantine: QuarantineTable
   readonly #lock: { close(): void } | undefined
-  readonly #statements = new Map<string, StatementSync>()
+  readonly #putTotals: StatementSync
   /** Objects under way, and whether their row is behind. */
   readonly #active = new Map<string, ObjectEntry>()
   readonly #behind = new Set<string>()
@@ -83,6 +85,8 @@ export class SqliteLedger implements Ledger {
         o.mode === 'readonly' && !exists
           ? openDatabase(':memory:', { readOnly: false })
           : openDatabase(path, { readOnly: o.mode === 'readonly' })
+      this.#objects = new ObjectTable(this.#db)
+      this.#putTotals = this.#db.prepare(`INSERT OR REPLACE INTO meta (name, value) VALUES ('totals', ?)`)
       this.#quarantine = new QuarantineTable(this.#db, o.nowMs)
       this.#meta = readMeta(this.#db, firstHorizon(o))
       if (o.mode === 'exclusive') this.#reconcile(exists)
@@ -91,15 +95,6 @@ export class SqliteLedger implements Ledger {
       this.#lock?.close()
       throw error
     }
-  }
-
-  #prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql)
-    if (!statement) {
-      statement = this.#db.prepare(sql)
-      this.#statements.set(sql, statement)
-    }
-    return statement
   }
 
   #transaction(act: () => void): void {
@@ -117,8 +112,7 @@ export class SqliteLedger implements Ledger {
   #reconcile(existed: boolean): void {
     const { statePath, log } = this.#o
     const content = this.#readFile()
-    const hasHistory =
-      existed && (this.#meta.written.length > 0 || this.#prepare('SELECT 1 FROM objects LIMIT 1').get() !== undefined)
+    const hasHistory = existed && (this.#meta.written.length > 0 || this.#objects.any())
     this.#meta.pid = process.pid
     if (content.kind === 'corrupt') this.#setAside(content.why, hasHistory)
     if (content.kind === 'missing') {
@@ -171,8 +165,7 @@ export class SqliteLedger implements Ledger {
 
   #setAside(why: string, hasHistory: boolean): never {
     const { statePath, nowMs } = this.#o
-    const aside = `${statePath}.corrupt-${iso(nowMs()).replaceAll(/[:.]/g, '-')}`
-    renameSync(statePath, aside)
+    const aside = setAside(statePath, nowMs())
     this.#meta.setAside = true
     this.#transaction(() => writeMeta(this.#db, this.#meta))
     const next = hasHistory
@@ -197,12 +190,7 @@ export class SqliteLedger implements Ledger {
   }
 
   states(ids: readonly string[]): ReadonlyMap<string, ObjectState> {
-    const found = new Map<string, ObjectState>()
-    if (ids.length === 0) return found
-    const rows = this.#prepare(
-      'SELECT o.id, o.state FROM json_each(?) AS wanted JOIN objects AS o ON o.id = wanted.value',
-    ).all(JSON.stringify(ids)) as Array<{ id: string; state: ObjectState }>
-    for (const { id, state } of rows) found.set(id, state)
+    const found = this.#objects.states(ids)
     for (const id of ids) {
       const active = this.#active.get(id)
       if (active) found.set(id, active.state)
@@ -213,8 +201,7 @@ export class SqliteLedger implements Ledger {
   find(id: string): ObjectEntry | undefined {
     const active = this.#active.get(id)
     if (active) return active
-    const row = this.#prepare('SELECT * FROM objects WHERE id = ?').get(id) as ObjectRow | undefined
-    return row && entryFromRow(row)
+    return this.#objects.find(id)
   }
 
   begin(object: ListedObject): ObjectEntry {
@@ -258,7 +245,7 @@ export class SqliteLedger implements Ledger {
     }
     this.#transaction(() => {
       const counted = this.#counted.get(id)
-      this.#prepare(upsertObject).run(...rowValues(entry))
+      this.#objects.put(entry)
       if (outcome === 'quarantined') this.#quarantine.keepObject(entry, reason ?? '')
       if (outcome === 'failed') return
       const { totals } = this.#meta
@@ -269,10 +256,7 @@ export class SqliteLedger implements Ledger {
         lastTimeMs: isLater ? timeMs : totals.lastTimeMs,
         lastKey: isLater ? entry.key : totals.lastKey,
       }
-      this.#prepare('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)').run(
-        'totals',
-        JSON.stringify(this.#meta.totals),
-      )
+      this.#putTotals.run(JSON.stringify(this.#meta.totals))
     })
     this.#active.delete(id)
     this.#behind.delete(id)
@@ -313,31 +297,27 @@ export class SqliteLedger implements Ledger {
 
   objects(o: { readonly states?: readonly ObjectState[]; readonly limit?: number } = {}): ObjectEntry[] {
     const states = o.states ?? ['active', 'failed', 'done', 'quarantined', 'vanished', 'replaced', 'requeued']
-    const rows = this.#prepare(
-      'SELECT * FROM objects WHERE state IN (SELECT value FROM json_each(?)) ORDER BY updated_ms DESC LIMIT ?',
-    ).all(JSON.stringify(states), o.limit ?? -1) as unknown as ObjectRow[]
-    const stored = rows.map(entryFromRow).filter(({ id }) => !this.#active.has(id))
+    const stored = this.#objects.list(states, o.limit ?? -1).filter(({ id }) => !this.#active.has(id))
     const active = states.includes('active') ? [...this.#active.values()] : []
     const all = [...active, ...stored].toSorted((a, b) => b.updatedMs - a.updatedMs)
     return o.limit === undefined ? all : all.slice(0, o.limit)
   }
 
+  folders(sinceMs: number): readonly string[] {
+    return this.#objects.folders(sinceMs)
+  }
+
   prune(beforeMs: number): number {
     const before = Math.min(beforeMs, this.#o.nowMs() - this.#o.retentionMs)
-    const result = this.#prepare(
-      `DELETE FROM objects WHERE time_ms < ?1 AND modified_ms < ?1 AND updated_ms < ?1 AND state IN ('done', 'vanished', 'replaced')`,
-    ).run(before)
-    return Number(result.changes)
+    return this.#objects.prune(before)
   }
 
   moveTo(timeMs: number): void {
     const { log, nowMs } = this.#o
     const isBack = timeMs < this.#meta.totals.lastTimeMs
     this.#transaction(() => {
-      const again = this.#prepare('DELETE FROM objects WHERE time_ms >= ?').run(timeMs).changes
-      const left = this.#prepare(`DELETE FROM objects WHERE time_ms < ? AND state IN ('active', 'failed')`).run(
-        timeMs,
-      ).changes
+      const again = this.#objects.removeFrom(timeMs)
+      const left = this.#objects.removeUnfinishedBefore(timeMs)
       const { horizon } = this.#meta
       this.#meta.horizon = {
         ...horizon,
@@ -350,7 +330,7 @@ export class SqliteLedger implements Ledger {
       this.#lastFile = ''
       writeMeta(this.#db, this.#meta)
       log.warn(
-        { time: iso(timeMs), readAgain: Number(again), unfinishedLeftAlone: Number(left) },
+        { time: iso(timeMs), readAgain: again, unfinishedLeftAlone: left },
         isBack ? 'moved back: objects from this time on are read again' : 'moved on: older objects are left alone',
       )
     })
@@ -379,10 +359,9 @@ export class SqliteLedger implements Ledger {
       // All the way to the disk, once: after a power cut state.json must not be ahead of the ledger.
       this.#db.exec('PRAGMA synchronous = FULL')
       this.#transaction(() => {
-        const put = this.#prepare(upsertObject)
         for (const id of this.#behind) {
           const entry = this.#active.get(id)
-          if (entry) put.run(...rowValues(entry))
+          if (entry) this.#objects.put(entry)
         }
         // Both the old and the new time are ours until the file is written.
         const last = this.#meta.written.at(-1)
@@ -403,17 +382,12 @@ export class SqliteLedger implements Ledger {
 
   #stateFile() {
     const { horizon, totals } = this.#meta
-    const open = this.#prepare(
-      `SELECT min(time_ms) AS time FROM objects WHERE state IN ('active', 'failed')`,
-    ).get() as { time: number | null }
-    let low = open.time ?? Number.POSITIVE_INFINITY
+    let low = this.#objects.oldestUnfinishedMs() ?? Number.POSITIVE_INFINITY
     for (const { timeMs } of this.#active.values()) low = Math.min(low, timeMs)
     const bound = Math.min(low - 1, horizon.listed ? Number.MAX_SAFE_INTEGER : horizon.checkpointMs)
-    const row = this.#prepare(
-      `SELECT time_ms, key FROM objects WHERE time_ms <= ? AND state NOT IN ('active', 'failed') ORDER BY time_ms DESC LIMIT 1`,
-    ).get(Math.min(bound, Number.MAX_SAFE_INTEGER)) as { time_ms: number; key: string } | undefined
+    const row = this.#objects.latestFinished(Math.min(bound, Number.MAX_SAFE_INTEGER))
     const before = this.#meta.written.at(-1) ?? 0
-    const found = row ? Math.floor(row.time_ms / 1000) : 0
+    const found = row ? Math.floor(row.timeMs / 1000) : 0
     const isOn = row !== undefined && found >= before
     if (isOn) this.#lastFile = row.key
     return {
@@ -436,14 +410,9 @@ export class SqliteLedger implements Ledger {
   drop(): void {
     if (this.#closed) return
     this.#closed = true
-    this.#statements.clear()
     this.#db.close()
     this.#lock?.close()
   }
-}
-
-function firstHorizon({ startMs, nowMs }: LedgerOptions): Horizon {
-  return { checkpointMs: 0, sweepMs: 0, floor: { timeMs: startMs, setAtMs: startMs > 0 ? nowMs() : 0 }, listed: true }
 }
 
 function iso(ms: number): string {

@@ -61,6 +61,13 @@ export function writeStateFile(path: string, state: StateFile): void {
   }
 }
 
+/** Renames a file that cannot be read, out of the way; gives its new path. */
+export function setAside(path: string, nowMs: number): string {
+  const aside = `${path}.corrupt-${new Date(nowMs).toISOString().replaceAll(/[:.]/g, '-')}`
+  renameSync(path, aside)
+  return aside
+}
+
 export function makeParent(path: string): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
 }

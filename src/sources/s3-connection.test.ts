@@ -53,23 +53,20 @@ test('A16.19: each answer of S3 is known for what it is, and says what to do', a
   }
 })
 
-test('what may pass is transient', async () => {
-  for (const answer of [
-    s3Errors.slowDown,
+test('what may pass is transient, and Retry-After is passed on', async () => {
+  const answers: S3ErrorAnswer[] = [
+    { ...s3Errors.slowDown, headers: { 'retry-after': '1' } },
     s3Errors.internalError,
     { status: 429, code: 'TooManyRequests' },
     { status: 408, code: 'RequestTimeout' },
     { status: 502, code: 'BadGateway' },
-  ]) {
-    const error = await errorFor(answer)
-    assert.equal(error.code, 'source.unavailable', answer.code)
+  ]
+  const errors = await Promise.all(answers.map(errorFor))
+  for (const [i, error] of errors.entries()) {
+    assert.equal(error.code, 'source.unavailable', answers[i]?.code)
     assert.equal(error.kind, 'transient')
   }
-})
-
-test('Retry-After is passed on', async () => {
-  const error = await errorFor({ ...s3Errors.slowDown, headers: { 'retry-after': '1' } })
-  assert.equal(error.retryAfterMs, 1000)
+  assert.equal(errors[0]?.retryAfterMs, 1000)
 })
 
 test('a bucket in another region is explained', async () => {

@@ -47,7 +47,8 @@ async function within(act: (place: Place) => Promise<void>): Promise<void> {
 
 async function objectsOf(listing: S3Listing, o: Partial<ListingOptions> = {}): Promise<S3Object[]> {
   const objects: S3Object[] = []
-  for await (const page of listing.pages({ windowMs: 0, sweep: true, signal: never, ...o })) objects.push(...page)
+  for await (const page of listing.pages({ windowMs: 0, live: new Set(), sweep: true, signal: never, ...o }))
+    objects.push(...page)
   return objects
 }
 
@@ -227,7 +228,7 @@ test('an empty folder marker does not spoil the order', () =>
 test('A16.7: nobody takes pages, nobody lists: a bucket of a million keys waits in a few pages', () =>
   within(async ({ server, listing }) => {
     server.addVirtualListing(1_000_000, (i) => named(march + i * 1000))
-    const pages = listing({ partition: 'none' }).pages({ windowMs: 0, sweep: true, signal: never })
+    const pages = listing({ partition: 'none' }).pages({ windowMs: 0, live: new Set(), sweep: true, signal: never })
     const first = await pages.next()
     assert.equal(first.value?.length, 1000)
     await settledCount(() => server.counters.list)
@@ -348,7 +349,7 @@ test('a page that fails fails the list, after the pages before it were given', (
     for (let i = 0; i < 2500; i += 1) server.put(`k${i}`, 'x')
     server.faults.onList = (_, n) => (n === 2 ? s3Errors.accessDenied : undefined)
     const given: S3Object[] = []
-    const pages = listing({ partition: 'none' }).pages({ windowMs: 0, sweep: true, signal: never })
+    const pages = listing({ partition: 'none' }).pages({ windowMs: 0, live: new Set(), sweep: true, signal: never })
     const failure = await (async () => {
       for await (const page of pages) given.push(...page)
       return undefined

@@ -6,16 +6,19 @@
  * A leaf folder in which key order was seen to be time order is listed from the last key before the window
  * (`StartAfter`), except in a sweep, which lists everything in the window again and relearns the order.
  */
-import { ListObjectsV2Command, type ListObjectsV2CommandOutput, type S3Client } from '@aws-sdk/client-s3'
+import type { S3Client } from '@aws-sdk/client-s3'
 import type { Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
 import { type DateParts, folderDate, spanEndMs, type TemplateLevel } from './partition.ts'
 import { s3ListError } from './s3-connection.ts'
+import { type ListPage, listPage } from './s3-list-page.ts'
 import { objectId, type S3Object } from './s3-object.ts'
 
 export interface ListingOptions extends Signal {
   /** Objects before this time are of no interest; ms since the epoch. */
   readonly windowMs: number
+  /** Folders (and those above them) that are listed though their date is before the window: something arrived there lately. */
+  readonly live: ReadonlySet<string>
   /** No shortcuts, and one more day back: folders may be dated in another time zone. */
   readonly sweep: boolean
 }
@@ -173,16 +176,15 @@ export class S3Listing {
         },
         o,
       )
-      const decoded = page.EncodingType === 'url' ? decodeKey : (key: string) => key
-      for (const { Prefix: raw = '' } of page.CommonPrefixes ?? []) {
-        const child = await this.#child(folder, decoded(raw), o)
+      for (const prefix of page.prefixes) {
+        const child = await this.#child(folder, prefix, o)
         if (child === undefined) continue
         if (child.date === folder.date) plain += 1
         below.push(child)
       }
       // StartAfter would hide folders that sort before it.
-      if (page.CommonPrefixes?.length) leaf.ordered = false
-      const objects = this.#objects(page, decoded, leaf)
+      if (page.prefixes.length > 0) leaf.ordered = false
+      const objects = this.#objects(page, leaf)
       if (objects.length > 0) await emit(objects)
       o.signal.throwIfAborted()
       if (plain > manyFolders && folder.levels === undefined) {
@@ -191,8 +193,8 @@ export class S3Listing {
         return [{ ...folder, flat: true }]
       }
       const last: string | undefined = token
-      token = page.IsTruncated ? page.NextContinuationToken : undefined
-      if (page.IsTruncated && (token === undefined || token === last)) {
+      token = page.isTruncated ? page.nextToken : undefined
+      if (page.isTruncated && (token === undefined || token === last)) {
         // Going on as if this were all would lose the rest.
         throw new StreamError(
           'source.unavailable',
@@ -212,35 +214,30 @@ export class S3Listing {
       readonly MaxKeys?: number
     },
     o: Signal,
-  ): Promise<ListObjectsV2CommandOutput> {
+  ): Promise<ListPage> {
     try {
-      // Keys may hold characters that XML 1.0 cannot: url is the encoding that always works.
-      const command = new ListObjectsV2Command({ Bucket: this.#bucket, EncodingType: 'url', ...input })
       const abortSignal = AbortSignal.any([o.signal, AbortSignal.timeout(this.#pageMs)])
-      return await this.#client.send(command, { abortSignal })
+      return await listPage(this.#client, { Bucket: this.#bucket, ...input }, abortSignal)
     } catch (error) {
       o.signal.throwIfAborted()
       throw s3ListError(error, this.#bucket, input.Prefix)
     }
   }
 
-  #objects(page: ListObjectsV2CommandOutput, decoded: (key: string) => string, leaf: Leaf): S3Object[] {
+  #objects(page: ListPage, leaf: Leaf): S3Object[] {
     const objects: S3Object[] = []
-    for (const { Key: raw, ETag: etag, Size: size, LastModified: modified } of page.Contents ?? []) {
-      if (raw === undefined) continue
-      const key = decoded(raw)
+    for (const { key, etag, size, lastModifiedMs } of page.objects) {
       const named = this.#timeFromKey(key)
-      const lastModifiedMs = modified?.getTime() ?? 0
       // A folder marker says nothing about the objects.
       if (key.endsWith('/')) leaf.ordered &&= size === 0
       else if (named === undefined || named < leaf.lastMs) leaf.ordered = false
       else leaf.lastMs = named
       objects.push({
-        id: objectId(this.#bucket, key, etag || `~${size}-${lastModifiedMs}`),
+        id: objectId(this.#bucket, key, etag ?? `~${size}-${lastModifiedMs}`),
         bucket: this.#bucket,
         key,
         size,
-        etag: etag || undefined,
+        etag,
         timeMs: named ?? lastModifiedMs,
         lastModifiedMs,
       })
@@ -261,7 +258,7 @@ export class S3Listing {
       if (!level) return { prefix, date: parent.date, levels: [], flat: true }
       const date = level(name, parent.date)
       if (!date) this.#outside(prefix)
-      if (!date || this.#isPast(date, o)) return undefined
+      if (!date || this.#isPast(prefix, date, o)) return undefined
       return { prefix, date, levels: rest, flat: rest.length === 0 }
     }
     const name = prefix.slice(0, -1).split('/').at(-1) ?? ''
@@ -270,10 +267,13 @@ export class S3Listing {
     if (!date || (/^\d{4}$/.test(name) && parent.date.year === undefined && !(await this.#holdsMonths(prefix, o)))) {
       return { prefix, date: parent.date, levels: undefined, flat: false }
     }
-    return this.#isPast(date, o) ? undefined : { prefix, date, levels: undefined, flat: date.hour !== undefined }
+    return this.#isPast(prefix, date, o)
+      ? undefined
+      : { prefix, date, levels: undefined, flat: date.hour !== undefined }
   }
 
-  #isPast(date: DateParts, o: ListingOptions): boolean {
+  #isPast(prefix: string, date: DateParts, o: ListingOptions): boolean {
+    if (o.live.has(prefix)) return false
     const end = spanEndMs(date)
     return end !== undefined && end + spanSlackMs + (o.sweep ? dayMs : 0) <= o.windowMs
   }
@@ -283,9 +283,9 @@ export class S3Listing {
     const known = this.#years.get(prefix)
     if (known !== undefined) return known
     const page = await this.#page({ Prefix: prefix, Delimiter: '/', MaxKeys: 20 }, o)
-    const folders = (page.CommonPrefixes ?? []).map(({ Prefix: raw = '' }) => raw.slice(0, -1).split('/').at(-1) ?? '')
-    const files = (page.Contents ?? []).filter(({ Key }) => !Key?.endsWith('/'))
-    const months = !page.IsTruncated && files.length === 0 && folders.every((name) => /^(0?[1-9]|1[0-2])$/.test(name))
+    const folders = page.prefixes.map((folder) => folder.slice(0, -1).split('/').at(-1) ?? '')
+    const files = page.objects.filter(({ key }) => !key.endsWith('/'))
+    const months = !page.isTruncated && files.length === 0 && folders.every((name) => /^(0?[1-9]|1[0-2])$/.test(name))
     this.#years.set(prefix, months)
     return months
   }
@@ -297,14 +297,4 @@ function newLeaf(flat: boolean): Leaf {
 
 function lastBefore(leaf: Leaf, windowMs: number): Leaf['marks'][number] | undefined {
   return leaf.marks.findLast((mark) => mark.timeMs < windowMs)
-}
-
-/** S3's url encoding: `+` is a space. A key that does not decode is left as it is. */
-function decodeKey(raw: string): string {
-  if (!raw.includes('%') && !raw.includes('+')) return raw
-  try {
-    return decodeURIComponent(raw.replaceAll('+', ' '))
-  } catch {
-    return raw
-  }
 }

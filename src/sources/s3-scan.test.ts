@@ -36,6 +36,7 @@ class Place {
   nowMs = Date.UTC(2025, 9, 12, 12)
   ledger!: SqliteLedger
   source!: Source
+  follower: Follower | undefined
   readonly #folder = mkdtempSync(join(tmpdir(), 's3-scan-'))
   #config: object = {}
 
@@ -75,6 +76,8 @@ class Place {
   }
 
   async close(): Promise<void> {
+    // A test that failed half-way must not leave a scan running.
+    await this.follower?.stop().catch(() => undefined)
     await this.stop()
     await this.server.close()
     rmSync(this.#folder, { recursive: true })
@@ -127,6 +130,7 @@ class Follower {
 
   constructor(place: Place, outcome: (object: ListedObject) => Outcome | undefined = done) {
     this.place = place
+    place.follower = this
     const taking = async () => {
       const { source } = place
       for await (const object of source.objects({ soft: this.#soft.signal, hard: never, once: false })) {
@@ -218,9 +222,10 @@ test('A16.5, A16.6: objects of the same second, and late ones with old names, ar
 test('A16.5: a key that sorts before the last one is found, at the latest by the next sweep', () =>
   within(async (place) => {
     for (let i = 0; i < 2200; i += 1) place.putNamed(place.nowMs - 3 * hourMs + i * 1000, 'x')
+    place.putNamed(place.nowMs - 2 * minuteMs, 'x')
     await place.start()
     const follower = new Follower(place)
-    assert.equal((await follower.scan()).length, 2200)
+    assert.equal((await follower.scan()).length, 2201)
     place.nowMs += 10 * minuteMs
     await follower.scan()
     const late = place.putNamed(place.nowMs - 3 * hourMs, 'a')
@@ -305,7 +310,8 @@ test('A16.4: the checkpoint never passes an object that is under way, and failed
     const slow = place.nowMs - 30 * minuteMs
     place.putNamed(slow, 'slow')
     place.putNamed(place.nowMs - 20 * minuteMs, 'failing')
-    place.putNamed(place.nowMs - 10 * minuteMs, 'quick')
+    const quick = place.nowMs - 10 * minuteMs
+    place.putNamed(quick, 'quick')
     await place.start()
     const held: ListedObject[] = []
     const follower = new Follower(place, (object) => {
@@ -324,6 +330,9 @@ test('A16.4: the checkpoint never passes an object that is under way, and failed
     assert.equal(held.length, 1)
     finish(place, held[0] as ListedObject)
     await follower.scan()
+    assert.equal(place.ledger.horizon.checkpointMs, quick)
+    place.putNamed(place.nowMs - minuteMs / 2, 'young')
+    await follower.scan()
     assert.equal(place.ledger.horizon.checkpointMs, place.nowMs - minuteMs)
     await follower.stop()
   }))
@@ -337,7 +346,8 @@ test('A16.4: an object that ends while later ones wait to be given is not given 
     const take = async () => (await objects.next()).value as ListedObject
     const [first, second, third] = [await take(), await take(), await take()]
     for (const object of [first, second, third]) place.ledger.begin(object)
-    // The next scan finds all three under way, and one that failed; they end while the failed one waits for a worker.
+    // The next scan takes the failed one, changed last, first; the others end while it, then a new one, is given out.
+    place.nowMs += 1000
     place.ledger.settle(second.id, 'failed', {
       position: startOfObject,
       counts: nothingCounted,
@@ -349,13 +359,10 @@ test('A16.4: an object that ends while later ones wait to be given is not given 
     place.put('k0')
     place.put('k4')
     assert.equal((await take()).id, second.id)
-    for (const object of [first, third]) finish(place, object)
-    const keys: string[] = []
-    for (let i = 0; i < 2; i += 1) {
-      const object = await take()
-      keys.push(object.key)
-      if (i === 0) finish(place, object)
-    }
+    finish(place, first)
+    const keys = [(await take()).key]
+    finish(place, third)
+    keys.push((await take()).key)
     assert.deepEqual(keys, ['k0', 'k4'])
     soft.abort(new Error('stop'))
     assert.equal((await objects.next()).done, true)
@@ -661,7 +668,7 @@ async function simulate(steps: readonly Step[]): Promise<void> {
 
 test('A16.4, A16.5, A16.6: over days of random arrivals, restarts and prunes every object is given exactly once', async () => {
   await fc.assert(fc.asyncProperty(fc.array(stepArbitrary, { minLength: 5, maxLength: 25 }), simulate), {
-    numRuns: 8,
+    numRuns: 5,
     seed: 20_251_012,
     endOnFailure: true,
   })
@@ -671,14 +678,14 @@ test('prune forgets what the window no longer reaches, and only that', () =>
   within(async (place) => {
     await place.start()
     const follower = new Follower(place)
-    for (let hour = 0; hour < 24 * 6; hour += 3) {
+    for (let hour = 0; hour < 24 * 6; hour += 6) {
       place.putNamed(place.nowMs - 2 * minuteMs, String(hour))
       place.put(`nameless-${hour}`)
       const given = await follower.scan()
       assert.equal(given.length, 2, `hour ${hour}: ${given}`)
-      place.nowMs += 3 * hourMs
+      place.nowMs += 6 * hourMs
     }
     await follower.scan()
-    assert.ok(place.ledger.objects().length < 60, `${place.ledger.objects().length} rows`)
+    assert.ok(place.ledger.objects().length < 20, `${place.ledger.objects().length} rows`)
     await follower.stop()
   }))

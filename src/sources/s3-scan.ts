@@ -5,8 +5,8 @@
  *   - older than the checkpoint less `lookback`, both by its time and by LastModified against the last sweep: passed over;
  *   - left alone on purpose (`start_at`, an operator moved the timestamp): passed over;
  *   - its name says it is younger than `delay_window`: left for a later scan, its writer may not be done.
- * The checkpoint moves when a scan listed everything: to the start of the scan less `delay_window`, but never past
- * an object that is still under way. Failed objects do not hold it: the ledger gives them again.
+ * The checkpoint moves when a scan listed everything: to the start of the scan less `delay_window`, but never past the newest
+ * object seen, nor past one that is still under way. Failed objects do not hold it: the ledger gives them again.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HeadObjectCommand, ListObjectsV2Command, type S3Client } from '@aws-sdk/client-s3'
@@ -23,6 +23,8 @@ import { type S3ScanConfig, s3ScanConfig } from './s3-scan-config.ts'
 
 /** An object that had vanished or was replaced, and is listed again as it was, is there to be read. */
 const settledStates: ReadonlySet<ObjectState> = new Set(['done', 'quarantined', 'requeued', 'failed'])
+/** A folder in which something arrived is listed for so long, whatever its date says. */
+const liveMs = 86_400_000
 /** A failed object is tried by every scan at first, later less often, at last every so many ms. */
 const failedWaits = { minMs: 15_000, maxMs: 900_000 }
 /** LastModified is by the server's clock, in whole seconds, and so much may lie between it and ours. */
@@ -49,6 +51,8 @@ class S3Scan implements Source<S3Object> {
   /** To be read again because an operator asked -> quarantine entries. */
   readonly #requeued = new Map<string, Set<number>>()
   #saidOutside = false
+  /** Folders that gave objects lately -> LastModified of the latest. */
+  #folders: Map<string, number> | undefined
   #sweptMs = 0
   #found = 0
   #complete = false
@@ -175,8 +179,11 @@ class S3Scan implements Source<S3Object> {
     const sweep = o.once || this.#sweptMs === 0 || Math.abs(startMs - this.#sweptMs) >= Math.max(lookback, 300_000)
     ledger.setHorizon({ ...ledger.horizon, listed: false })
     const tally: ScanTally = { listed: 0, given: 0, known: 0, old: 0, waiting: 0 }
-    for await (const page of this.#listing.pages({ windowMs, sweep, signal: o.soft })) {
+    const live = this.#liveFolders(startMs)
+    let newestMs = checkpointMs
+    for await (const page of this.#listing.pages({ windowMs, live, sweep, signal: o.soft })) {
       tally.listed += page.length
+      for (const { timeMs } of page) newestMs = Math.max(newestMs, timeMs)
       const eligible = page.filter((object) => this.#isWanted(object, startMs, tally))
       // Now, for the whole page: what is under way may be finished before its turn, and is not new then.
       const states = ledger.states(eligible.map(({ id }) => id))
@@ -191,7 +198,7 @@ class S3Scan implements Source<S3Object> {
         if (o.soft.aborted) return
       }
     }
-    this.#completed(startMs, sweep, tally)
+    this.#completed(startMs, newestMs, sweep, tally)
   }
 
   /** A clock that was ahead and is right again has left times in the future: nothing new would ever pass them. */
@@ -221,17 +228,34 @@ class S3Scan implements Source<S3Object> {
     return !isOld && !isYoung
   }
 
+  /** Folders in which something arrived within the last day, and the folders above them. */
+  #liveFolders(startMs: number): ReadonlySet<string> {
+    const sinceMs = startMs - liveMs
+    this.#folders ??= new Map(this.#context.ledger.folders(sinceMs).map((folder) => [folder, startMs]))
+    const live = new Set<string>()
+    for (const [folder, lastModifiedMs] of this.#folders) {
+      if (lastModifiedMs < sinceMs) this.#folders.delete(folder)
+      else
+        for (let end = folder.indexOf('/'); end >= 0; end = folder.indexOf('/', end + 1))
+          live.add(folder.slice(0, end + 1))
+    }
+    return live
+  }
+
   #give(object: S3Object): S3Object {
     this.#underWay.set(object.id, object.timeMs)
+    const folder = object.key.slice(0, object.key.lastIndexOf('/') + 1)
+    this.#folders?.set(folder, Math.max(this.#folders.get(folder) ?? 0, object.lastModifiedMs))
     this.#found += 1
     return object
   }
 
-  #completed(startMs: number, sweep: boolean, tally: ScanTally): void {
+  #completed(startMs: number, newestMs: number, sweep: boolean, tally: ScanTally): void {
     const { ledger, log, nowMs } = this.#context
     this.#complete = true
     const { horizon } = ledger
-    let checkpointMs = startMs - this.#config.delay_window
+    // Time goes on while a writer rests: the checkpoint stays with what was seen, so what comes late after a rest is in reach.
+    let checkpointMs = Math.min(startMs - this.#config.delay_window, newestMs)
     for (const timeMs of this.#underWay.values()) checkpointMs = Math.min(checkpointMs, timeMs)
     if (sweep) this.#sweptMs = startMs
     ledger.setHorizon({

@@ -184,6 +184,16 @@ export function ledgerConformance(name: string, place: () => LedgerPlace): void 
     assert.deepEqual(left.toSorted(), ['bad', 'failed', 'late', 'old'])
   })
 
+  run('folders with recent objects are known by name', async (at) => {
+    await using ledger = at.open()
+    settled(ledger, listed('a/b/1.gz', 5000))
+    settled(ledger, listed('a/b/2.gz', 6000))
+    settled(ledger, listed('c d/x=1/3', 6000))
+    settled(ledger, listed('old/4', 1000))
+    settled(ledger, listed('top', 6000))
+    assert.deepEqual(ledger.folders(5000).toSorted(), ['', 'a/b/', 'c d/x=1/'])
+  })
+
   run('the horizon is kept', async (at) => {
     const horizon = { checkpointMs: 5, sweepMs: 4, floor: { timeMs: 3, setAtMs: 2 }, listed: true }
     const ledger = at.open()

@@ -86,9 +86,8 @@ export function oddObjects(): OddObject[] {
   const records = (JSON.parse(trailText) as { Records: unknown[] }).Records.map((record) => JSON.stringify(record))
   add(
     `AWSLogs/${account}/CloudTrail/us-east-1/2025/10/12/${account}_CloudTrail_us-east-1_20251012T2140Z_abcdefghijklmnop.json.gz`,
-    records.filter((record, i) => records.indexOf(record) === i || true),
+    records,
     Buffer.concat([...gzipped(trail.segments).slices()]),
-    { contentType: 'application/json' },
   )
   const rows = ['10:00,"one, two",ok', '10:01,"a ""quoted"" word",ok', '10:02,"over\ntwo lines",ok']
   add(

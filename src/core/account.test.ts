@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { MemoryMeter } from '../telemetry/meter.ts'
+import { Account, type ObjectReport, pipelineMetrics } from './account.ts'
+import type { Log, Outcome } from './component.ts'
+import { nothingCounted } from './delivery.ts'
+
+function setUp() {
+  const told: Array<{ readonly level: string; readonly facts: object; readonly message: string }> = []
+  const at = (level: string) => (facts: object, message: string) => void told.push({ level, facts, message })
+  const log: Log = { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
+  const meter = new MemoryMeter()
+  const account = new Account(log, meter)
+  const value = (name: keyof typeof pipelineMetrics) => meter.snapshot().find((series) => series.name === name)?.value
+  return { account, told, value }
+}
+
+function reportOf(outcome: Outcome, counts: Partial<ObjectReport['counts']>, reason?: string): ObjectReport {
+  const object = { id: 'b/k@1', bucket: 'b', key: 'k', size: 1, timeMs: 0, lastModifiedMs: 0 }
+  const all = { ...nothingCounted, ...counts }
+  return { object, outcome, reason, decoding: undefined, timeMs: 0, counts: all, durationMs: 2000 }
+}
+
+test('an object that went on from an earlier attempt adds only what is new', () => {
+  const { account, value } = setUp()
+  const before = { read: 10, delivered: 6, filtered: 0, quarantined: 1, bytes: 70 }
+  account.add(reportOf('done', { read: 20, delivered: 18, quarantined: 2, bytes: 200 }), before)
+  const { read, delivered, filtered, quarantined, bytes, objects } = account.totals
+  assert.deepEqual(
+    { read, delivered, filtered, quarantined, bytes },
+    { read: 13, delivered: 12, filtered: 0, quarantined: 1, bytes: 130 },
+  )
+  assert.equal(objects.done, 1)
+  assert.equal(value('records_delivered_total'), 12)
+  assert.equal(value('s3_bytes_processed_total'), 130)
+})
+
+test('A16.18: every metric that is advertised is fed', () => {
+  const { account, value } = setUp()
+  account.add(
+    reportOf('quarantined', { read: 4, delivered: 3, quarantined: 1, bytes: 40 }, 'truncated'),
+    nothingCounted,
+  )
+  account.add(reportOf('failed', {}, 'AccessDenied'), nothingCounted)
+  const format = { name: 'zscaler' } as never
+  const decoding = {
+    layers: [],
+    format,
+    selectedBy: 'fallback',
+    sample: Buffer.alloc(0),
+    tally: { bytes: 0, oversize: 0 },
+    blocks: [] as never,
+  } as const
+  account.add({ ...reportOf('done', {}), decoding }, nothingCounted)
+  account.retried()
+  account.inFlight(77)
+  assert.deepEqual(
+    Object.keys(pipelineMetrics).filter((name) => !value(name as keyof typeof pipelineMetrics)),
+    [],
+  )
+  assert.equal(value('s3_files_errored_total'), 2)
+  assert.equal(value('s3_files_processed_total'), 2)
+  assert.equal(value('in_flight_bytes'), 77)
+})
+
+test('what needs a look is said aloud with the reason; what went well is not', () => {
+  const { account, told } = setUp()
+  account.add(reportOf('done', {}), nothingCounted)
+  account.add(reportOf('failed', {}, 'AccessDenied'), nothingCounted)
+  account.add(reportOf('quarantined', {}, 'truncated'), nothingCounted)
+  account.add(reportOf('vanished', {}, 'deleted'), nothingCounted)
+  assert.deepEqual(
+    told.map(({ level, facts }) => [level, (facts as { reason?: string }).reason]),
+    [
+      ['debug', undefined],
+      ['error', 'AccessDenied'],
+      ['error', 'truncated'],
+      ['warn', 'deleted'],
+    ],
+  )
+})
+
+test('records that leave the quarantine count as delivered', () => {
+  const { account, value } = setUp()
+  account.recovered(5)
+  assert.equal(account.totals.delivered, 5)
+  assert.equal(value('records_delivered_total'), 5)
+})
