@@ -11,7 +11,7 @@ esac
 # (docs/design.md, "Speed").
 export MALLOC_MMAP_THRESHOLD_="${MALLOC_MMAP_THRESHOLD_:-33554432}" MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-8388608}"
 export MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-1}"
-flags='--expose-gc --max-semi-space-size=4 --disable-warning=ExperimentalWarning'
+flags='--expose-gc --max-semi-space-size=2 --disable-warning=ExperimentalWarning'
 # Compiled code is kept for the next start; where this cannot be written, Node goes without.
 export NODE_COMPILE_CACHE="${NODE_COMPILE_CACHE-$root/node_modules/.cache/s3-streamer}"
 if [ ! -d "$root/node_modules" ]; then

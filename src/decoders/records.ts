@@ -3,6 +3,9 @@ import type { Block } from '../core/block.ts'
 import { StreamError } from '../core/errors.ts'
 import type { DecodeTally, LinePolicy } from './decoding.ts'
 
+/** Records that are copied stand in buffers of this size. */
+const copyBytes = 256 * 1024
+
 let scratch = new Uint32Array(64 * 1024)
 
 /** Appends records to Blocks. One instance for each object; `take` gives the Blocks that are complete. */
@@ -86,15 +89,28 @@ export class RecordWriter {
   }
 
   #append(record: Buffer, multiline: boolean): void {
-    if (this.#copied + record.length + 1 > this.#copy.length) {
-      this.#flush()
-      this.#copy = Buffer.allocUnsafe(Math.max(256 * 1024, record.length + 1))
-    }
+    this.#makeRoom(record.length + 1)
     record.copy(this.#copy, this.#copied)
     this.#copied += record.length + 1
     this.#copy[this.#copied - 1] = 10
     this.#ends.push(this.#copied)
     this.#multiline ||= multiline
+  }
+
+  /** A single line between two chunks takes no more than itself; many of them soon get large buffers. */
+  #makeRoom(bytes: number): void {
+    const needed = this.#copied + bytes
+    if (needed <= this.#copy.length) return
+    if (this.#copied > 0 && needed > copyBytes) {
+      this.#flush()
+      this.#copy = Buffer.allocUnsafe(Math.max(copyBytes, bytes))
+      return
+    }
+    const larger = Buffer.allocUnsafe(
+      this.#copied === 0 ? bytes : Math.max(needed, Math.min(copyBytes, this.#copy.length * 8)),
+    )
+    this.#copy.copy(larger, 0, 0, this.#copied)
+    this.#copy = larger
   }
 
   #flush(): void {

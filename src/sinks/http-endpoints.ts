@@ -38,7 +38,7 @@ export interface HttpConnection {
 }
 
 export class Endpoint {
-  /** Without credentials: fit for logs. */
+  /** Without credentials and query: fit for logs. */
   readonly name: string
   readonly #pool: Pool
   readonly #path: string
@@ -57,7 +57,8 @@ export class Endpoint {
     const { username, password } = parsed
     parsed.username = ''
     parsed.password = ''
-    this.name = parsed.href
+    // A token may stand in the query too.
+    this.name = `${parsed.origin}${parsed.pathname}`
     this.#path = `${parsed.pathname}${parsed.search}`
     this.#timeoutMs = o.timeoutMs
     this.#log = log

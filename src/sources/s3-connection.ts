@@ -1,6 +1,5 @@
 /** Everything that speaks S3 starts here: the keys of the configuration, the client, and what its errors mean. */
 import { S3Client, S3ServiceException } from '@aws-sdk/client-s3'
-import { fromTemporaryCredentials } from '@aws-sdk/credential-providers'
 import * as z from 'zod'
 import { explainError, StreamError } from '../core/errors.ts'
 
@@ -38,13 +37,18 @@ export function createS3Client(config: AwsConfig, connections: number): S3Client
     ...(config.role_arn === undefined
       ? {}
       : {
-          credentials: fromTemporaryCredentials({
-            params: {
-              RoleArn: config.role_arn,
-              RoleSessionName: 's3-streamer',
-              ...(config.external_id === undefined ? {} : { ExternalId: config.external_id }),
-            },
-          }),
+          // Loaded only where a role is assumed: it brings a client for every way there is to log in.
+          credentials: async () => {
+            const { fromTemporaryCredentials } = await import('@aws-sdk/credential-providers')
+            const ExternalId = config.external_id
+            return await fromTemporaryCredentials({
+              params: {
+                RoleArn: config.role_arn,
+                RoleSessionName: 's3-streamer',
+                ...(ExternalId === undefined ? {} : { ExternalId }),
+              },
+            })()
+          },
         }),
     // A part of an object cannot be compared with the checksum of the whole, and S3-compatible servers trip over it.
     responseChecksumValidation: 'WHEN_REQUIRED',

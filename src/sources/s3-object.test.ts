@@ -72,7 +72,7 @@ const failsWith = (code: string, message?: RegExp) => (error: unknown) => {
   return true
 }
 
-test('an object is read whole with one request, pinned to its version, in pieces of a megabyte', () =>
+test('an object is read whole with one request, pinned to its version, in pieces of a quarter of a megabyte', () =>
   within(async ({ server, client, put }) => {
     const object = await put(body)
     const pieces: Buffer[] = []

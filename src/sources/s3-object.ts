@@ -28,7 +28,7 @@ export function etagOf(id: string): string | undefined {
 }
 
 /** Small pieces cost the inflater more than anything else (docs/design.md, "Speed"). */
-const pieceBytes = 2 ** 20
+const pieceBytes = 256 * 1024
 /** Longest wait for the next bytes of a body. */
 const defaultStallMs = 60_000
 const waits = { minMs: 100, maxMs: 10_000 }

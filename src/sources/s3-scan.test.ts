@@ -237,6 +237,40 @@ test('A16.5: a key that sorts before the last one is found, at the latest by the
     await follower.stop()
   }))
 
+test('A16.6: a folder in which something arrived within a day is listed whatever its date says, also after a restart', () =>
+  within(async (place) => {
+    const folder = 'year=2020/month=3/day=4'
+    // Two scans later the checkpoint is today's, five years after that folder.
+    place.put(`${folder}/without-time.log`)
+    place.putNamed(place.nowMs - 2 * minuteMs, 'today')
+    await place.start()
+    assert.equal((await place.once(done)).length, 2)
+    place.nowMs += 20 * hourMs
+    const named = place.put(`${folder}/1583280000_late`)
+    const unnamed = place.put(`${folder}/another.log`)
+    await place.start()
+    assert.deepEqual(await place.once(done), [named, unnamed].toSorted())
+    place.nowMs += 3 * hourMs
+    const follower = new Follower(place)
+    await follower.scan()
+    const more = place.put(`${folder}/more.log`)
+    assert.deepEqual(await follower.scan(), [more])
+    await follower.stop()
+  }))
+
+test('A16.6: while the writer rests, the checkpoint stays with the newest object, so what comes late after it is in reach', () =>
+  within(async (place) => {
+    const newest = place.nowMs - 40 * dayMs
+    place.putNamed(newest, 'a', { modifiedMs: newest })
+    await place.start()
+    assert.equal((await place.once(done)).length, 1)
+    assert.equal(place.ledger.horizon.checkpointMs, newest)
+    place.nowMs += 2 * dayMs
+    const late = place.putNamed(newest - 30 * minuteMs, 'late')
+    await place.start()
+    assert.deepEqual(await place.once(done), [late])
+  }))
+
 test('A16.6: a writer whose clock is ahead or behind loses nothing', () =>
   within(async (place) => {
     place.putNamed(place.nowMs - 2 * minuteMs, 'right')
