@@ -78,7 +78,7 @@ test('an object is read whole with one request, pinned to its version, in pieces
     const pieces: Buffer[] = []
     for await (const piece of readObject(client, object, 0, live)) pieces.push(piece)
     assert.ok(Buffer.concat(pieces).equals(body))
-    assert.ok(pieces.length <= 4, `${pieces.length} pieces`)
+    assert.ok(pieces.length <= 16, `${pieces.length} pieces`)
     assert.equal(server.counters.get, 1)
     server.put('dir/k', 'overwritten')
     await assert.rejects(bytesOf(readObject(client, object, 0, live)), failsWith('source.replaced', /overwritten/))
