@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import type * as z from 'zod'
 import { batchOf, batchOfParts, sinkConformance, testContext, untilAccepted } from '../../test/conformance/sink.ts'
 import { type HttpInput, type InputOptions, startHttpInput } from '../../test/servers/http-input.ts'
 import { blockOf } from '../core/block.ts'
-import { StreamError } from '../core/errors.ts'
+import { explainError, StreamError } from '../core/errors.ts'
 import { httpConfig, httpSink } from './http.ts'
 
 type Settings = Omit<z.input<typeof httpConfig>, 'type'>
@@ -236,4 +238,35 @@ test('check says which endpoint does not answer, and a missing certificate file 
       /cannot read tls.ca_file \/nowhere\/ca.pem/,
     )
   })
+})
+
+test('TLS: the authority, the client certificate and the refusal of an unknown server', async () => {
+  const path = (name: string) => fileURLToPath(new URL(`../../test/servers/tls/${name}`, import.meta.url))
+  const pem = (name: string) => readFileSync(path(name))
+  const tls = { ca: pem('ca.pem'), cert: pem('server.pem'), key: pem('server.key.pem'), requestCert: true }
+  await withInputs(
+    [{ tls: { ...tls, rejectUnauthorized: true } }, { tls: { ...tls, requestCert: false } }],
+    async (strict, plain) => {
+      const client = { ca_file: path('ca.pem'), cert_file: path('client.pem'), key_file: path('client.key.pem') }
+      await using known = sinkOf({ endpoints: [strict.url], tls: client })
+      await known.write(batchOf(blockOf(['a'])), live)
+      assert.deepEqual(strict.lines, ['a'])
+      await using nameless = sinkOf({ endpoints: [strict.url], tls: { ca_file: client.ca_file } })
+      assert.equal((await codeOf(nameless.write(batchOf(blockOf(['b'])), live)))?.code, 'sink.unavailable')
+      await using distrustful = sinkOf({ endpoints: [plain.url] })
+      const error = await codeOf(distrustful.write(batchOf(blockOf(['c'])), live))
+      assert.match(explainError(error), /certificate/)
+      await using careless = sinkOf({ endpoints: [plain.url], tls: { insecure_skip_verify: true } })
+      await careless.write(batchOf(blockOf(['d'])), live)
+      assert.deepEqual(plain.lines, ['d'])
+      assert.throws(
+        () =>
+          sinkOf({
+            endpoints: [plain.url],
+            tls: { ca_file: path('README.md'), cert_file: path('client.pem'), key_file: path('server.key.pem') },
+          }),
+        /no usable certificate and key/,
+      )
+    },
+  )
 })
