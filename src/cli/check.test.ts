@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { startTestbed } from './testbed.ts'
+import { startTestbed } from '../../test/servers/testbed.ts'
 
 /** The lines after the configuration. */
 const verdicts = (out: string) => out.split('\n').filter((line) => /^(ok|FAILED|warning)/.test(line))

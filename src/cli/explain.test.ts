@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import { runProgram, startTestbed } from './testbed.ts'
+import { runProgram, startTestbed } from '../../test/servers/testbed.ts'
 
 const key = 'web/year=2025/month=10/day=12/1760305292_56442_130_1.gz'
 

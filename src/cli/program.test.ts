@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { runProgram } from '../../test/servers/testbed.ts'
 import { version } from '../telemetry/version.ts'
-import { runProgram } from './testbed.ts'
 
 test('--version prints the version of package.json', async () => {
   assert.deepEqual(await runProgram(['--version']), { code: 0, out: `${version}\n`, err: '' })

@@ -1,7 +1,7 @@
 /** The progress bar of `run --once` in a terminal: one line on standard error, redrawn a few times a second. */
 import type { Source } from '../core/component.ts'
 import type { Pipeline } from '../core/pipeline.ts'
-import { count, fileSize } from './figures.ts'
+import { count, fileSize } from '../telemetry/figures.ts'
 
 const barWidth = 24
 const redrawMs = 200

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import { startTestbed, type Testbed } from './testbed.ts'
+import { startTestbed, type Testbed } from '../../test/servers/testbed.ts'
 
 /** One object that cannot be read to its end, and one whose records are refused. */
 async function fill(bed: Testbed): Promise<void> {

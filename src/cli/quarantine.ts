@@ -1,9 +1,9 @@
 /** `quarantine`: what could not be delivered, why, and trying it again. */
 import { recordAt } from '../core/block.ts'
 import type { QuarantineEntry, RejectedRecords } from '../ledger/ledger.ts'
+import { count, fileSize, utc } from '../telemetry/figures.ts'
 import { printable } from '../telemetry/text-line.ts'
 import { openConfig } from './config-file.ts'
-import { count, fileSize, utc } from './figures.ts'
 import type { ExitCode, Io } from './program.ts'
 import { eachLedger } from './state.ts'
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import { startTestbed, type Testbed } from './testbed.ts'
+import { startTestbed, type Testbed } from '../../test/servers/testbed.ts'
 
 const text = { S3_STREAMER_LOGGING_FORMAT: 'text' }
 

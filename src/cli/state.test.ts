@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { startTestbed } from './testbed.ts'
+import { startTestbed } from '../../test/servers/testbed.ts'
 
 test('state show tells how far it got, before the first run and after it', async () => {
   await using bed = await startTestbed()

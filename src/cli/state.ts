@@ -2,10 +2,10 @@
 import type { LoadedConfig, PipelineConfig } from '../config/pipeline.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import type { Ledger, ObjectEntry } from '../ledger/ledger.ts'
+import { count, fileSize, utc } from '../telemetry/figures.ts'
 import { printable } from '../telemetry/text-line.ts'
 import { type LedgerMode, ledgerOf } from './assemble.ts'
 import { openConfig } from './config-file.ts'
-import { count, fileSize, utc } from './figures.ts'
 import type { ExitCode, Io } from './program.ts'
 import { createCommandLog } from './run-log.ts'
 

@@ -11,6 +11,7 @@ import { createSecureContext } from 'node:tls'
 import { type Dispatcher, errors, Pool } from 'undici'
 import type { Log, RetryWaits, Signal } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
+import { TimeLimit } from '../core/time-limit.ts'
 import { version } from '../telemetry/version.ts'
 
 /** Failures in a row after which an endpoint is left alone: one bad answer is everyday life, a dead server is not. */
@@ -156,8 +157,8 @@ export class Endpoint {
     headers: Readonly<Record<string, string>>,
     o: Signal,
   ): Promise<void> {
-    const limit = this.#timeoutMs > 0 ? AbortSignal.timeout(this.#timeoutMs) : undefined
-    const signal = limit ? AbortSignal.any([o.signal, limit]) : o.signal
+    using limit = new TimeLimit(o.signal, this.#timeoutMs)
+    const { signal } = limit
     const length = Array.isArray(body) ? body.reduce((sum, piece) => sum + piece.length, 0) : body?.length
     const send = () =>
       this.#pool.request({
@@ -183,10 +184,10 @@ export class Endpoint {
     } catch (error) {
       if (o.signal.aborted)
         throw new StreamError('run.aborted', `post to ${this.name} interrupted by the stop`, { cause: error })
-      const why = limit?.aborted ? `no answer within timeout (${this.#timeoutMs / 1000} s)` : ''
+      const why = limit.isOver ? `no answer within timeout (${this.#timeoutMs / 1000} s)` : ''
       throw new StreamError('sink.unavailable', `cannot post to ${this.name}${why === '' ? '' : `: ${why}`}`, {
         cause: error,
-        data: { endpoint: this.name, timeout: isTimeout(error) || limit?.aborted === true },
+        data: { endpoint: this.name, timeout: isTimeout(error) || limit.isOver },
       })
     }
     const { statusCode: status } = response

@@ -9,6 +9,7 @@
 import type { S3Client } from '@aws-sdk/client-s3'
 import type { Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
+import { TimeLimit } from '../core/time-limit.ts'
 import { type DateParts, folderDate, spanEndMs, type TemplateLevel } from './partition.ts'
 import { s3ListError } from './s3-connection.ts'
 import { type ListPage, listPage } from './s3-list-page.ts'
@@ -216,8 +217,8 @@ export class S3Listing {
     o: Signal,
   ): Promise<ListPage> {
     try {
-      const abortSignal = AbortSignal.any([o.signal, AbortSignal.timeout(this.#pageMs)])
-      return await listPage(this.#client, { Bucket: this.#bucket, ...input }, abortSignal)
+      using limit = new TimeLimit(o.signal, this.#pageMs)
+      return await listPage(this.#client, { Bucket: this.#bucket, ...input }, limit.signal)
     } catch (error) {
       o.signal.throwIfAborted()
       throw s3ListError(error, this.#bucket, input.Prefix)

@@ -4,7 +4,7 @@
  *   2026-11-21 07:42:37.094 INFO  scan: 44 new of 44 objects · 30 under way · 191 ms
  */
 import { styleText } from 'node:util'
-import { count, fileSize } from '../cli/figures.ts'
+import { count, fileSize } from './figures.ts'
 
 type Fact = unknown
 

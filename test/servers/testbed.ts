@@ -2,9 +2,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type HttpInput, startHttpInput } from '../../test/servers/http-input.ts'
-import { type S3Server, startS3 } from '../../test/servers/s3.ts'
-import { type ExitCode, type Io, program } from './program.ts'
+import { type ExitCode, type Io, program } from '../../src/cli/program.ts'
+import { type HttpInput, startHttpInput } from './http-input.ts'
+import { type S3Server, startS3 } from './s3.ts'
 
 export interface Answer {
   readonly code: ExitCode
