@@ -62,6 +62,15 @@ test('A2: unknown keys are problems, not ignored', () => {
   ])
 })
 
+test('A16.13: with redis the state stays in one place, the file, and a warning says so: nothing falls back to a stale one', () => {
+  const loaded = load(`${minimal}state: { file_path: a.json, redis: { enabled: true, host: redis.example.com } }\n`)
+  assert.equal(loaded.pipelines[0]?.state.file_path, 'a.json')
+  assert.deepEqual(
+    loaded.warnings.map(({ message }) => message),
+    ['state.redis: accepted, but this version keeps its state in the file only'],
+  )
+})
+
 test('A2: a top-level redis block is read, as the README of the seed has it', () => {
   assert.deepEqual(
     problemsOf(`${minimal}redis: { database: 16 }\n`).map(({ path }) => path),

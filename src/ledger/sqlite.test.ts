@@ -159,7 +159,7 @@ test('a state.json without a ledger (from the old program, or after a loss) goes
   assert.deepEqual([ledger.totals.files, ledger.totals.bytes], [7, 70])
 })
 
-test('a second opener is refused with the process that has it; looking on is allowed', async () => {
+test('A16.12: two instances never work on one state: a second one is refused with the process that has it; looking on is allowed', async () => {
   const path = newPath()
   await using ledger = open(path)
   settled(ledger, listed('a'), 'quarantined')
