@@ -3,7 +3,7 @@
  * megabytes pile up before it looks. A collection of the young generation after a fixed amount of output keeps the process small for
  * a few per cent of CPU (docs/design.md, "Speed"). Needs `--expose-gc`, which bin/launch.sh gives; without it nothing happens.
  */
-const everyBytes = 8 * 2 ** 20
+const everyBytes = 16 * 2 ** 20
 let since = 0
 
 export function reclaim(outputBytes: number): void {
