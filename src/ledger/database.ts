@@ -37,3 +37,8 @@ export function openDatabase(path: string, o: { readonly readOnly: boolean }): D
     throw new StreamError('ledger.corrupt', `cannot open the ledger ${path}${hint}`, { cause: error })
   }
 }
+
+/** Where the database of a state file stands: beside it. */
+export function databasePath(statePath: string): string {
+  return `${statePath.replace(/\.json$/, '')}.db`
+}

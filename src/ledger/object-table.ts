@@ -1,6 +1,7 @@
 /** One row for each object that the ledger knows: how far it got, what became of it. */
-import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import type { ObjectEntry, ObjectState } from './ledger.ts'
+import { Statements } from './statements.ts'
 
 export const objectSchema = `
 CREATE TABLE IF NOT EXISTS objects (
@@ -15,79 +16,69 @@ CREATE INDEX IF NOT EXISTS objects_unfinished ON objects (state) WHERE state IN 
 `
 
 export class ObjectTable {
-  readonly #db: DatabaseSync
-  readonly #statements = new Map<string, StatementSync>()
+  readonly #statements: Statements
 
   constructor(db: DatabaseSync) {
-    this.#db = db
-  }
-
-  #prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql)
-    if (!statement) {
-      statement = this.#db.prepare(sql)
-      this.#statements.set(sql, statement)
-    }
-    return statement
+    this.#statements = new Statements(db)
   }
 
   any(): boolean {
-    return this.#prepare('SELECT 1 FROM objects LIMIT 1').get() !== undefined
+    return this.#statements.prepare('SELECT 1 FROM objects LIMIT 1').get() !== undefined
   }
 
   states(ids: readonly string[]): Map<string, ObjectState> {
     if (ids.length === 0) return new Map()
     const sql = 'SELECT o.id, o.state FROM json_each(?) AS wanted JOIN objects AS o ON o.id = wanted.value'
-    const rows = this.#prepare(sql).all(JSON.stringify(ids)) as Array<{ id: string; state: ObjectState }>
+    const rows = this.#statements.prepare(sql).all(JSON.stringify(ids)) as Array<{ id: string; state: ObjectState }>
     return new Map(rows.map(({ id, state }) => [id, state]))
   }
 
   find(id: string): ObjectEntry | undefined {
-    const row = this.#prepare('SELECT * FROM objects WHERE id = ?').get(id) as Row | undefined
+    const row = this.#statements.prepare('SELECT * FROM objects WHERE id = ?').get(id) as Row | undefined
     return row && entryFromRow(row)
   }
 
   put(entry: ObjectEntry): void {
-    this.#prepare(upsert).run(...rowValues(entry))
+    this.#statements.prepare(upsert).run(...rowValues(entry))
   }
 
   /** Newest change first; `limit` -1 for all. */
   list(states: readonly ObjectState[], limit: number): ObjectEntry[] {
     const sql = 'SELECT * FROM objects WHERE state IN (SELECT value FROM json_each(?)) ORDER BY updated_ms DESC LIMIT ?'
-    return (this.#prepare(sql).all(JSON.stringify(states), limit) as unknown as Row[]).map(entryFromRow)
+    return (this.#statements.prepare(sql).all(JSON.stringify(states), limit) as unknown as Row[]).map(entryFromRow)
   }
 
   folders(sinceMs: number): string[] {
     // rtrim takes away every character that is not a slash, from the right: what is left is the folder.
     const sql = `SELECT DISTINCT rtrim(key, replace(key, '/', '')) AS folder FROM objects WHERE modified_ms >= ?`
-    return (this.#prepare(sql).all(sinceMs) as Array<{ folder: string }>).map(({ folder }) => folder)
+    return (this.#statements.prepare(sql).all(sinceMs) as Array<{ folder: string }>).map(({ folder }) => folder)
   }
 
   prune(beforeMs: number): number {
     const sql = `DELETE FROM objects WHERE time_ms < ?1 AND modified_ms < ?1 AND updated_ms < ?1
       AND state IN ('done', 'vanished', 'replaced')`
-    return Number(this.#prepare(sql).run(beforeMs).changes)
+    return Number(this.#statements.prepare(sql).run(beforeMs).changes)
   }
 
   removeFrom(timeMs: number): number {
-    return Number(this.#prepare('DELETE FROM objects WHERE time_ms >= ?').run(timeMs).changes)
+    return Number(this.#statements.prepare('DELETE FROM objects WHERE time_ms >= ?').run(timeMs).changes)
   }
 
   removeUnfinishedBefore(timeMs: number): number {
     const sql = `DELETE FROM objects WHERE time_ms < ? AND state IN ('active', 'failed')`
-    return Number(this.#prepare(sql).run(timeMs).changes)
+    return Number(this.#statements.prepare(sql).run(timeMs).changes)
   }
 
   oldestUnfinishedMs(): number | undefined {
     const sql = `SELECT min(time_ms) AS time FROM objects WHERE state IN ('active', 'failed')`
-    return (this.#prepare(sql).get() as { time: number | null }).time ?? undefined
+    return (this.#statements.prepare(sql).get() as { time: number | null }).time ?? undefined
   }
 
   /** The finished object with the greatest time up to `boundMs`. */
   latestFinished(boundMs: number): { readonly timeMs: number; readonly key: string } | undefined {
     const sql = `SELECT time_ms AS timeMs, key FROM objects WHERE time_ms <= ? AND state NOT IN ('active', 'failed')
       ORDER BY time_ms DESC LIMIT 1`
-    return this.#prepare(sql).get(boundMs) as { timeMs: number; key: string } | undefined
+    return this.#statements.prepare(sql).get(boundMs) as { timeMs: number; key: string } | undefined
   }
 }
 

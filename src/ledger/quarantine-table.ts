@@ -1,7 +1,8 @@
 /** What could not be delivered: objects with reason and position, and records with their bytes. */
-import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import type { ObjectEntry, QuarantineEntry, RejectedRecords } from './ledger.ts'
+import { Statements } from './statements.ts'
 
 export const quarantineSchema = `
 CREATE TABLE IF NOT EXISTS quarantine (
@@ -40,42 +41,36 @@ const insert = `INSERT INTO quarantine
   ON CONFLICT (object_id, kind, first_record, count) DO UPDATE SET reason = excluded.reason, requeued = 0`
 
 export class QuarantineTable {
-  readonly #db: DatabaseSync
   readonly #nowMs: () => number
-  readonly #statements = new Map<string, StatementSync>()
+  readonly #statements: Statements
 
   constructor(db: DatabaseSync, nowMs: () => number) {
-    this.#db = db
+    this.#statements = new Statements(db)
     this.#nowMs = nowMs
   }
 
-  #prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql)
-    if (!statement) {
-      statement = this.#db.prepare(sql)
-      this.#statements.set(sql, statement)
-    }
-    return statement
-  }
-
   #rows(sql: string, ...values: number[]): Row[] {
-    return this.#prepare(sql).all(...values) as unknown as Row[]
+    return this.#statements.prepare(sql).all(...values) as unknown as Row[]
   }
 
   keepObject({ id, bucket, key, position }: ObjectEntry, reason: string): void {
     const { records, offset, offsetRecords } = position
-    this.#prepare(insert).run(
-      ...['object', id, bucket, key, reason, records, offset, offsetRecords, records, 0],
-      ...[null, null, null, null, this.#nowMs()],
-    )
+    this.#statements
+      .prepare(insert)
+      .run(
+        ...['object', id, bucket, key, reason, records, offset, offsetRecords, records, 0],
+        ...[null, null, null, null, this.#nowMs()],
+      )
   }
 
   keepRecords({ object, firstRecord, contentType, multiline, data, ends, reason }: RejectedRecords): void {
     const endBytes = Buffer.from(ends.buffer, ends.byteOffset, ends.byteLength)
-    this.#prepare(insert).run(
-      ...['records', object.id, object.bucket, object.key, reason, firstRecord, 0, 0, firstRecord, ends.length],
-      ...[contentType, multiline ? 1 : 0, zstdCompressSync(data), zstdCompressSync(endBytes), this.#nowMs()],
-    )
+    this.#statements
+      .prepare(insert)
+      .run(
+        ...['records', object.id, object.bucket, object.key, reason, firstRecord, 0, 0, firstRecord, ends.length],
+        ...[contentType, multiline ? 1 : 0, zstdCompressSync(data), zstdCompressSync(endBytes), this.#nowMs()],
+      )
   }
 
   list(limit: number): QuarantineEntry[] {
@@ -105,11 +100,13 @@ export class QuarantineTable {
     let marked = 0
     const wanted = ids === 'all' ? this.list(-1).map(({ id }) => id) : ids
     for (const id of wanted) {
-      marked += Number(this.#prepare('UPDATE quarantine SET requeued = 1 WHERE entry = ?').run(id).changes)
-      this.#prepare(
-        `UPDATE objects SET state = 'requeued' WHERE state = 'quarantined'
+      marked += Number(this.#statements.prepare('UPDATE quarantine SET requeued = 1 WHERE entry = ?').run(id).changes)
+      this.#statements
+        .prepare(
+          `UPDATE objects SET state = 'requeued' WHERE state = 'quarantined'
          AND id = (SELECT object_id FROM quarantine WHERE entry = ? AND kind = 'object')`,
-      ).run(id)
+        )
+        .run(id)
     }
     return marked
   }
@@ -119,11 +116,13 @@ export class QuarantineTable {
   }
 
   release(id: number, delivered: number): void {
-    this.#prepare(
-      `UPDATE objects SET quarantined = quarantined - ?1, delivered = delivered + ?1
+    this.#statements
+      .prepare(
+        `UPDATE objects SET quarantined = quarantined - ?1, delivered = delivered + ?1
        WHERE id = (SELECT object_id FROM quarantine WHERE entry = ?2 AND kind = 'records')`,
-    ).run(delivered, id)
-    this.#prepare('DELETE FROM quarantine WHERE entry = ?').run(id)
+      )
+      .run(delivered, id)
+    this.#statements.prepare('DELETE FROM quarantine WHERE entry = ?').run(id)
   }
 }
 

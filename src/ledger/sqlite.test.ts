@@ -7,7 +7,8 @@ import { after, test } from 'node:test'
 import { type LedgerPlace, ledgerConformance, listed, settled } from '../../test/conformance/ledger.ts'
 import type { Log } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
-import { databasePath, type LedgerOptions, openLedger, type SqliteLedger } from './sqlite.ts'
+import { databasePath } from './database.ts'
+import { type LedgerOptions, openLedger, type SqliteLedger } from './sqlite.ts'
 
 const root = mkdtempSync(join(tmpdir(), 's3s-ledger-'))
 after(() => rmSync(root, { recursive: true, force: true }))

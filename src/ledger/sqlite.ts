@@ -10,13 +10,14 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { ListedObject, Log, Outcome } from '../core/component.ts'
 import { type Counts, nothingCounted, type Position, startOfObject } from '../core/delivery.ts'
 import { explainError, StreamError } from '../core/errors.ts'
-import { openDatabase } from './database.ts'
+import { databasePath, openDatabase } from './database.ts'
 import type { Horizon, Ledger, ObjectEntry, ObjectState, QuarantineEntry, RejectedRecords, Totals } from './ledger.ts'
 import { takeLock } from './lock.ts'
 import { firstHorizon, firstMeta, holderOf, type Meta, readMeta, writeMeta } from './meta.ts'
 import { ObjectTable } from './object-table.ts'
 import { QuarantineTable } from './quarantine-table.ts'
-import { makeParent, readStateFile, type StateFileContent, setAside, writeStateFile } from './state-file.ts'
+import { makeParent, readStateFile, setAside, writeStateFile } from './state-file.ts'
+import { transaction } from './statements.ts'
 
 export interface LedgerOptions {
   /** Path of state.json; the database stands beside it. */
@@ -44,10 +45,6 @@ export function openLedger(o: LedgerOptions): SqliteLedger {
 const finalStates: ReadonlySet<ObjectState> = new Set(['done', 'quarantined', 'vanished', 'replaced', 'requeued'])
 
 const dayMs = 86_400_000
-
-export function databasePath(statePath: string): string {
-  return `${statePath.replace(/\.json$/, '')}.db`
-}
 
 export class SqliteLedger implements Ledger {
   readonly #o: LedgerOptions
@@ -97,21 +94,10 @@ export class SqliteLedger implements Ledger {
     }
   }
 
-  #transaction(act: () => void): void {
-    this.#db.exec('BEGIN IMMEDIATE')
-    try {
-      act()
-      this.#db.exec('COMMIT')
-    } catch (error) {
-      this.#db.exec('ROLLBACK')
-      throw error
-    }
-  }
-
   /** Compares state.json with what we wrote, and obeys what an operator changed. */
   #reconcile(existed: boolean): void {
     const { statePath, log } = this.#o
-    const content = this.#readFile()
+    const content = readStateFile(statePath)
     const hasHistory = existed && (this.#meta.written.length > 0 || this.#objects.any())
     this.#meta.pid = process.pid
     if (content.kind === 'corrupt') this.#setAside(content.why, hasHistory)
@@ -145,7 +131,7 @@ export class SqliteLedger implements Ledger {
       }
     }
     this.#meta.setAside = false
-    this.#transaction(() => writeMeta(this.#db, this.#meta))
+    transaction(this.#db, () => writeMeta(this.#db, this.#meta))
     this.save()
     if (this.#saveFailed) {
       throw new StreamError(
@@ -155,19 +141,11 @@ export class SqliteLedger implements Ledger {
     }
   }
 
-  #readFile(): StateFileContent {
-    try {
-      return readStateFile(this.#o.statePath)
-    } catch (error) {
-      throw new StreamError('ledger.corrupt', `cannot read state.file_path ${this.#o.statePath}`, { cause: error })
-    }
-  }
-
   #setAside(why: string, hasHistory: boolean): never {
     const { statePath, nowMs } = this.#o
     const aside = setAside(statePath, nowMs())
     this.#meta.setAside = true
-    this.#transaction(() => writeMeta(this.#db, this.#meta))
+    transaction(this.#db, () => writeMeta(this.#db, this.#meta))
     const next = hasHistory
       ? 'the ledger beside it is whole: start again, and it goes on where it was'
       : 'there is no ledger beside it: start again to begin by start_at'
@@ -243,7 +221,7 @@ export class SqliteLedger implements Ledger {
       error: reason,
       updatedMs: this.#o.nowMs(),
     }
-    this.#transaction(() => {
+    transaction(this.#db, () => {
       const counted = this.#counted.get(id)
       this.#objects.put(entry)
       if (outcome === 'quarantined') this.#quarantine.keepObject(entry, reason ?? '')
@@ -281,7 +259,7 @@ export class SqliteLedger implements Ledger {
 
   requeue(ids: readonly number[] | 'all'): number {
     let marked = 0
-    this.#transaction(() => {
+    transaction(this.#db, () => {
       marked = this.#quarantine.requeue(ids)
     })
     return marked
@@ -292,7 +270,7 @@ export class SqliteLedger implements Ledger {
   }
 
   release(id: number, delivered = 0): void {
-    this.#transaction(() => this.#quarantine.release(id, delivered))
+    transaction(this.#db, () => this.#quarantine.release(id, delivered))
   }
 
   objects(o: { readonly states?: readonly ObjectState[]; readonly limit?: number } = {}): ObjectEntry[] {
@@ -315,7 +293,7 @@ export class SqliteLedger implements Ledger {
   moveTo(timeMs: number): void {
     const { log, nowMs } = this.#o
     const isBack = timeMs < this.#meta.totals.lastTimeMs
-    this.#transaction(() => {
+    transaction(this.#db, () => {
       const again = this.#objects.removeFrom(timeMs)
       const left = this.#objects.removeUnfinishedBefore(timeMs)
       const { horizon } = this.#meta
@@ -341,7 +319,7 @@ export class SqliteLedger implements Ledger {
   forget(): void {
     this.#active.clear()
     this.#behind.clear()
-    this.#transaction(() => {
+    transaction(this.#db, () => {
       this.#db.exec('DELETE FROM objects; DELETE FROM meta')
       this.#meta = firstMeta(firstHorizon(this.#o))
     })
@@ -358,7 +336,7 @@ export class SqliteLedger implements Ledger {
       const state = this.#stateFile()
       // All the way to the disk, once: after a power cut state.json must not be ahead of the ledger.
       this.#db.exec('PRAGMA synchronous = FULL')
-      this.#transaction(() => {
+      transaction(this.#db, () => {
         for (const id of this.#behind) {
           const entry = this.#active.get(id)
           if (entry) this.#objects.put(entry)

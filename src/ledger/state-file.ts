@@ -2,6 +2,7 @@
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import * as z from 'zod'
+import { StreamError } from '../core/errors.ts'
 
 /** Times are whole seconds since the epoch. Past the year 2200 they are not: someone wrote milliseconds. */
 const seconds = z.int().min(0).max(7_258_118_400)
@@ -21,14 +22,14 @@ export type StateFileContent =
   | { readonly kind: 'valid'; readonly state: StateFile }
   | { readonly kind: 'corrupt'; readonly why: string }
 
-/** Throws what the file system throws, but for a file that is not there. */
+/** Throws a StreamError if the file is there and the file system does not give it. */
 export function readStateFile(path: string): StateFileContent {
   let text: string
   try {
     text = readFileSync(path, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return { kind: 'missing' }
-    throw error
+    throw new StreamError('ledger.corrupt', `cannot read state.file_path ${path}`, { cause: error })
   }
   let json: unknown
   try {

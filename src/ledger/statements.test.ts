@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict'
+import { DatabaseSync } from 'node:sqlite'
+import { test } from 'node:test'
+import { Statements, transaction } from './statements.ts'
+
+test('a statement is prepared once', () => {
+  const statements = new Statements(new DatabaseSync(':memory:'))
+  assert.equal(statements.prepare('SELECT 1'), statements.prepare('SELECT 1'))
+})
+
+test('a transaction that throws has written nothing', () => {
+  const db = new DatabaseSync(':memory:')
+  db.exec('CREATE TABLE t (n INTEGER)')
+  transaction(db, () => db.exec('INSERT INTO t VALUES (1)'))
+  assert.throws(
+    () =>
+      transaction(db, () => {
+        db.exec('INSERT INTO t VALUES (2)')
+        throw new Error('half-way')
+      }),
+    /half-way/,
+  )
+  assert.deepEqual(
+    db
+      .prepare('SELECT n FROM t')
+      .all()
+      .map((row) => row.n),
+    [1],
+  )
+})
