@@ -48,7 +48,7 @@ test('A16.18: every metric that is advertised is fed', () => {
     format,
     selectedBy: 'fallback',
     sample: Buffer.alloc(0),
-    tally: { bytes: 0, oversize: 0 },
+    tally: { bytes: 0, oversize: 1 },
     blocks: [] as never,
   } as const
   account.add({ ...reportOf('done', {}), decoding }, nothingCounted)

@@ -37,6 +37,11 @@ export const pipelineMetrics = {
   records_delivered_total: { kind: 'counter', unit: '{record}', help: 'Records the sink accepted.' },
   records_quarantined_total: { kind: 'counter', unit: '{record}', help: 'Records kept in quarantine.' },
   sink_retries_total: { kind: 'counter', unit: '{retry}', help: 'Batches written again after a transient error.' },
+  oversize_records_total: {
+    kind: 'counter',
+    unit: '{record}',
+    help: 'Records longer than line_limit: split, cut or kept out by line_policy.',
+  },
   unparsed_keys_total: {
     kind: 'counter',
     unit: '{object}',
@@ -104,6 +109,7 @@ export class Account {
     metrics.records_read_total.add(settled.read)
     metrics.records_delivered_total.add(settled.delivered)
     metrics.records_quarantined_total.add(settled.quarantined)
+    metrics.oversize_records_total.add(decoding?.tally.oversize ?? 0)
     if (decoding?.selectedBy === 'fallback') metrics.unparsed_keys_total.add(1)
     if (outcome === 'failed' || outcome === 'quarantined') metrics.s3_files_errored_total.add(1)
     if (outcome === 'done' || outcome === 'quarantined') {
@@ -123,6 +129,7 @@ export class Account {
       delivered: settled.delivered,
       ...(settled.quarantined > 0 ? { quarantined: settled.quarantined } : {}),
       bytes: settled.bytes,
+      ...(decoding && decoding.tally.oversize > 0 ? { oversize: decoding.tally.oversize } : {}),
       ms: durationMs,
     }
     if (outcome === 'quarantined')

@@ -26,7 +26,9 @@ export async function decode(open: OpenBytes, o: DecodeOptions): Promise<Decodin
   const { format, by } = o.formats.select(o.key, sample)
   const decoder = decoderOf(format, sample)
   const { resume } = o
-  const canSeek = layers.length === 0 && decoder === 'lines' && format.multilineStart === undefined
+  // Records that the policy kept out are told at the end: going on behind them would forget them.
+  const keepsOut = o.limits.linePolicy === 'quarantine'
+  const canSeek = layers.length === 0 && decoder === 'lines' && format.multilineStart === undefined && !keepsOut
   const content = { sample, mark, stored, tally, decoder, format }
   if (resume && resume.records > 0 && canSeek && resume.offset > head.length) {
     await close(bytes)

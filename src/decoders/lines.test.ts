@@ -129,3 +129,29 @@ test('for any text and any cuts, the records are its non-blank lines', async () 
     { numRuns: 60 },
   )
 })
+
+test('going on from any block gives exactly the rest, also where lines are copied and where long ones are split', async () => {
+  const lines = Array.from({ length: 120_000 }, (_, i) => (i % 997 === 0 ? `${i} ${'x'.repeat(1500)}` : `line ${i}`))
+  const bytes = text(`${lines.join('\r\n')}\r\n`)
+  const o = { cuts: [300_000], limits: { lineBytes: 400 } }
+  const whole = await decodeAll(bytes, o)
+  assert.ok(whole.blocks.length > 4)
+  for (const { first, ends, resumeAt } of whole.blocks) {
+    if (resumeAt < 0) continue
+    const records = first + ends.length
+    const rest = await decodeAll(bytes, { ...o, resume: { records, offset: resumeAt, offsetRecords: records } })
+    assert.deepEqual(rest.records, whole.records.slice(records))
+  }
+})
+
+test('a record that the policy keeps out is told again when reading goes on behind it', async () => {
+  const bytes = text(`${'x'.repeat(200)}\n${'line\n'.repeat(5000)}`)
+  const o = { cuts: [6000], limits: { lineBytes: 100, linePolicy: 'quarantine' } } as const
+  const { blocks } = await decodeAll(bytes, o)
+  const block = blocks[2]
+  assert.ok(block)
+  const records = block.first + block.ends.length
+  const rest = await decodeAll(bytes, { ...o, resume: { records, offset: block.resumeAt, offsetRecords: records } })
+  assert.equal(rest.records.length, 5000 - records)
+  assert.equal(rest.error?.code, 'decode.line_limit')
+})

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { gzipSync } from 'node:zlib'
 import { decodeAll, decoderConformance } from '../../test/conformance/decoder.ts'
 
 const text = (s: string) => Buffer.from(s)
@@ -43,4 +44,11 @@ test('a record longer than the limit is split, cut or left out', async () => {
     assert.deepEqual(kept.records, ['# two\nz'])
     assert.equal(kept.error?.code, 'decode.line_limit')
   }
+})
+
+test('bytes after the compressed data do not cost the last record', async () => {
+  const bytes = Buffer.concat([gzipSync(text('# a\nb\n# c\nd\n')), Buffer.from('junk')])
+  const { records, error } = await decodeAll(bytes, { format: { multilineStart: '^# ' } })
+  assert.deepEqual(records, ['# a\nb', '# c\nd'])
+  assert.equal(error?.code, 'decode.trailing_bytes')
 })

@@ -4,6 +4,7 @@
  */
 import { RE2JS } from 're2js'
 import type { Block } from '../core/block.ts'
+import { StreamError } from '../core/errors.ts'
 import { cut, type RecordWriter } from './records.ts'
 
 const lf = 10
@@ -66,33 +67,41 @@ export async function* joinLines(
     if (recordBytes > 0 && isStart(whole)) close()
     extend(whole)
   }
-  for await (const chunk of bytes) {
-    let at = 0
-    for (let end = chunk.indexOf(lf); end >= 0; end = chunk.indexOf(lf, at)) {
-      const part = chunk.subarray(at, end + 1)
-      at = end + 1
-      if (lineBytes === 0) endLine(part)
-      else {
-        endLine(Buffer.concat([...line, part]))
-        line = []
-        lineBytes = 0
+  let after: unknown
+  try {
+    for await (const chunk of bytes) {
+      let at = 0
+      for (let end = chunk.indexOf(lf); end >= 0; end = chunk.indexOf(lf, at)) {
+        const part = chunk.subarray(at, end + 1)
+        at = end + 1
+        if (lineBytes === 0) endLine(part)
+        else {
+          endLine(Buffer.concat([...line, part]))
+          line = []
+          lineBytes = 0
+        }
       }
-    }
-    // Views of this chunk must not outlive it: the next one may be a long wait away.
-    record = record.length === 0 ? record : [Buffer.concat(record, recordBytes)]
-    if (at < chunk.length) {
-      line.push(Buffer.from(chunk.subarray(at)))
-      lineBytes += chunk.length - at
-      if (lineBytes > writer.lineBytes + lookedAt) {
-        endLine(Buffer.concat(line, lineBytes))
-        line = []
-        lineBytes = 0
+      // Views of this chunk must not outlive it: the next one may be a long wait away.
+      record = record.length === 0 ? record : [Buffer.concat(record, recordBytes)]
+      if (at < chunk.length) {
+        line.push(Buffer.from(chunk.subarray(at)))
+        lineBytes += chunk.length - at
+        if (lineBytes > writer.lineBytes + lookedAt) {
+          endLine(Buffer.concat(line, lineBytes))
+          line = []
+          lineBytes = 0
+        }
       }
+      yield* writer.take()
     }
-    yield* writer.take()
+  } catch (error) {
+    // Everything was decoded, something else follows: the last record is whole.
+    if (!(error instanceof StreamError) || error.code !== 'decode.trailing_bytes') throw error
+    after = error
   }
   if (lineBytes > 0) endLine(Buffer.concat(line, lineBytes))
   if (recordBytes > 0) close()
   yield* writer.take()
+  if (after !== undefined) throw after
   writer.finish()
 }

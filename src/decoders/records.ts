@@ -65,9 +65,8 @@ export class RecordWriter {
    * One record, copied. The policy for long ones is applied; `multiline` if it contains LF. `resumeAt` is the place after it.
    */
   add(record: Buffer, resumeAt: number, multiline = false): void {
-    this.#resumeAt = resumeAt
     if (record.length <= this.#limit) {
-      if (record.length > 0) this.#append(record, multiline)
+      if (record.length > 0) this.#append(record, resumeAt, multiline)
       return
     }
     this.#tally.oversize += 1
@@ -77,9 +76,10 @@ export class RecordWriter {
     }
     for (let from = 0; from < record.length; ) {
       const to = cut(record, from, this.#limit)
-      this.#append(record.subarray(from, to), multiline)
+      const isLast = to === record.length || this.#policy === 'truncate'
+      this.#append(record.subarray(from, to), isLast ? resumeAt : -1, multiline)
+      if (isLast) return
       from = to
-      if (this.#policy === 'truncate') return
     }
   }
 
@@ -88,13 +88,15 @@ export class RecordWriter {
     this.#tooLong.push(this.#next + this.#ends.length)
   }
 
-  #append(record: Buffer, multiline: boolean): void {
+  /** A block that leaves to make room ends before this record, so its place to go on from is that of the record before. */
+  #append(record: Buffer, resumeAt: number, multiline: boolean): void {
     this.#makeRoom(record.length + 1)
     record.copy(this.#copy, this.#copied)
     this.#copied += record.length + 1
     this.#copy[this.#copied - 1] = 10
     this.#ends.push(this.#copied)
     this.#multiline ||= multiline
+    this.#resumeAt = resumeAt
   }
 
   /** A single line between two chunks takes no more than itself; many of them soon get large buffers. */
