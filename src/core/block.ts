@@ -12,7 +12,7 @@
 export interface Block {
   readonly data: Buffer
   readonly ends: Uint32Array
-  /** Number of record 0 within its object, counted from 0. */
+  /** Number of the first record within its object, counted from 0; with `kept`, of the first one the filter looked at. */
   readonly first: number
   /** True if a record may itself contain LF (multiline, quoted CSV): line-oriented sinks must encode it. */
   readonly multiline: boolean
@@ -21,6 +21,28 @@ export interface Block {
    * `first + ends.length` next. -1 where the decoder cannot start in the middle (JSON array).
    */
   readonly resumeAt: number
+  /** Where a filter left records out; undefined if the records follow each other in the object, from `first` on. */
+  readonly kept?: Kept | undefined
+}
+
+/** Which records of the object a block holds that a filter has passed over. */
+export interface Kept {
+  /** Number of each record within its object, in the order of `ends`. */
+  readonly numbers: Uint32Array
+  /** Number of the record behind the last one the filter looked at. */
+  readonly next: number
+  /** Numbers of records between them that were put in quarantine, in order; all others that are missing were filtered. */
+  readonly refused: readonly number[]
+}
+
+/** Number of record `index` of the block within its object, counted from 0; stable, so it tells records apart. */
+export function recordNumber(block: Block, index: number): number {
+  return block.kept === undefined ? block.first + index : (block.kept.numbers[index] as number)
+}
+
+/** Number of the record behind the block. */
+export function nextNumber(block: Block): number {
+  return block.kept === undefined ? block.first + block.ends.length : block.kept.next
 }
 
 /** Where record `index` of the block starts in `block.data`. */

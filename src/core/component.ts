@@ -59,7 +59,7 @@ export interface Part {
   readonly block: Block
   readonly from: number
   readonly to: number
-  readonly object: ObjectRef
+  readonly object: Origin
 }
 
 /** Where records came from; stable across redelivery, so a record's id is `${id}#${record number}`. */
@@ -68,6 +68,12 @@ export interface ObjectRef {
   readonly id: string
   readonly bucket: string
   readonly key: string
+}
+
+/** What a sink is told of the object. */
+export interface Origin extends ObjectRef {
+  /** Time of the object by its name, else LastModified, in ms since the epoch. */
+  readonly timeMs: number
 }
 
 /** Records of one content type, from one or several objects. Within an object they stand in order. */
@@ -142,11 +148,9 @@ export interface Source<O extends ListedObject = ListedObject> extends Component
 export type Outcome = 'done' | 'quarantined' | 'vanished' | 'replaced' | 'failed' | 'stopped'
 
 /** What listing knows of an object. */
-export interface ListedObject extends ObjectRef {
+export interface ListedObject extends Origin {
   /** Bytes as stored, undefined if the server does not tell. */
   readonly size: number | undefined
-  /** Time of the object by its name, else LastModified, in ms since the epoch. */
-  readonly timeMs: number
   readonly lastModifiedMs: number
 }
 

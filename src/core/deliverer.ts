@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { backoffMs } from './backoff.ts'
 import type { HeldBatch } from './batcher.ts'
 import { type Block, recordStart } from './block.ts'
-import type { Batch, Log, ObjectRef, Part, Refused, Sink } from './component.ts'
+import type { Batch, Log, Origin, Part, Refused, Sink } from './component.ts'
 import type { HeldPart } from './delivery.ts'
 import { explainError, StreamError } from './errors.ts'
 import { Slots } from './slots.ts'
@@ -207,7 +207,7 @@ export class Deliverer {
 class PartView implements HeldView {
   readonly held: HeldPart
   readonly block: Block
-  readonly object: ObjectRef
+  readonly object: Origin
   readonly from: number
   readonly to: number
 

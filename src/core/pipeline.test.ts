@@ -188,7 +188,12 @@ function kept(ledger: SqliteLedger): string[] {
     const records = kind === 'records' ? ledger.rejectedRecords(id) : undefined
     if (!records) return []
     const part = { block: { ...records, first: 0, resumeAt: -1 }, from: 0, to: records.ends.length }
-    return textOf({ parts: [{ ...part, object: records.object }], contentType: '', count: 0, bytes: 0 })
+    return textOf({
+      parts: [{ ...part, object: { ...records.object, timeMs: 0 } }],
+      contentType: '',
+      count: 0,
+      bytes: 0,
+    })
   })
 }
 

@@ -10,7 +10,7 @@ const text = (pieces: readonly Buffer[]) => Buffer.concat(pieces).toString()
 test('lines are views of the block, not copies', () => {
   const block = blockOf(['a', 'b', 'c', 'd'])
   const [piece, ...more] = ndjsonBody(
-    batchOfParts([{ block, from: 1, to: 3, object: { id: '', bucket: '', key: '' } }]),
+    batchOfParts([{ block, from: 1, to: 3, object: { id: '', bucket: '', key: '', timeMs: 0 } }]),
   )
   assert.deepEqual(more, [])
   assert.equal(piece?.toString(), 'b\nc\n')

@@ -5,14 +5,13 @@
  *                                   ▲                        │
  *                                   └────── longer pause ────┘
  */
-import { readFileSync } from 'node:fs'
 import { Readable } from 'node:stream'
-import { createSecureContext } from 'node:tls'
 import { type Dispatcher, errors, Pool } from 'undici'
 import type { Log, RetryWaits, Signal } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { TimeLimit } from '../core/time-limit.ts'
 import { version } from '../telemetry/version.ts'
+import type { TlsOptions } from './tls.ts'
 
 /** Failures in a row after which an endpoint is left alone: one bad answer is everyday life, a dead server is not. */
 const failuresToOpen = 3
@@ -22,15 +21,23 @@ const accessWaits: RetryWaits = { minMs: 10_000, maxMs: 300_000 }
 /** Words of the receiver that are kept. */
 const wordsBytes = 1024
 
+/** One request that is about to be sent. */
+export interface SignedRequest {
+  readonly method: string
+  readonly url: URL
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Buffer | Buffer[] | undefined
+}
+/** Gives all headers of the request, those that prove who sends it among them. */
+export type Signer = (request: SignedRequest) => Promise<Readonly<Record<string, string>>>
+
 export interface HttpConnection {
   readonly headers: Readonly<Record<string, string>>
-  readonly auth: { readonly type: 'bearer' | 'basic'; readonly header: string } | undefined
-  readonly tls: {
-    readonly ca_file?: string | undefined
-    readonly cert_file?: string | undefined
-    readonly key_file?: string | undefined
-    readonly insecure_skip_verify: boolean
-  }
+  /** Value of the Authorization header. */
+  readonly authorization: string | undefined
+  /** Headers for one request, over all it has already: signatures. */
+  readonly sign?: Signer | undefined
+  readonly tls: TlsOptions
   readonly timeoutMs: number
   readonly connectTimeoutMs: number
   readonly responseHeaderTimeoutMs: number
@@ -38,11 +45,21 @@ export interface HttpConnection {
   readonly maxConnections: number
 }
 
+export interface PostOptions extends Signal {
+  /** Path below the endpoint, with its leading slash; the endpoint itself if left out. */
+  readonly path?: string
+  /** True if the body of a 2xx answer is wanted. */
+  readonly answer?: boolean
+}
+
+const nothing = Buffer.alloc(0)
+
 export class Endpoint {
   /** Without credentials and query: fit for logs. */
   readonly name: string
   readonly #pool: Pool
-  readonly #path: string
+  readonly #url: URL
+  readonly #sign: Signer | undefined
   readonly #headers: Readonly<Record<string, string>>
   readonly #timeoutMs: number
   readonly #log: Log
@@ -60,11 +77,12 @@ export class Endpoint {
     parsed.password = ''
     // A token may stand in the query too.
     this.name = `${parsed.origin}${parsed.pathname}`
-    this.#path = `${parsed.pathname}${parsed.search}`
+    this.#url = parsed
+    this.#sign = o.sign
     this.#timeoutMs = o.timeoutMs
     this.#log = log
     const basic = username === '' ? undefined : basicHeader(unescaped(username), unescaped(password))
-    const authorization = o.auth?.header ?? basic
+    const authorization = o.authorization ?? basic
     this.#headers = {
       'user-agent': `s3-streamer/${version}`,
       ...(authorization === undefined ? {} : { authorization }),
@@ -78,7 +96,7 @@ export class Endpoint {
       bodyTimeout: o.responseHeaderTimeoutMs,
       keepAliveTimeout: o.idleTimeoutMs,
       keepAliveMaxTimeout: o.idleTimeoutMs,
-      connect: tlsOptions(o.tls),
+      connect: o.tls,
     })
   }
 
@@ -92,13 +110,17 @@ export class Endpoint {
     return this.#openUntilMs <= nowMs && (this.#failures < failuresToOpen || this.inFlight === 0)
   }
 
-  /** Posts the body; resolves when the receiver has answered 2xx. Throws a StreamError of the sink kind that the answer means. */
-  async post(body: Buffer | Buffer[], headers: Readonly<Record<string, string>>, o: Signal): Promise<void> {
+  /**
+   * Posts the body; resolves with the answer's body, if it is asked for, when the receiver has answered 2xx. Throws a
+   * StreamError of the sink kind that the answer means.
+   */
+  async post(body: Buffer | Buffer[], headers: Readonly<Record<string, string>>, o: PostOptions): Promise<Buffer> {
     const startMs = Date.now()
     this.inFlight += 1
     try {
-      await this.#request('POST', body, headers, o)
+      const answer = await this.#request('POST', this.#target(o.path), body, headers, o)
       this.#succeeded(startMs)
+      return answer
     } catch (error) {
       if (error instanceof StreamError) this.#failed(error, startMs)
       throw error
@@ -107,10 +129,23 @@ export class Endpoint {
     }
   }
 
+  /** The endpoint itself, or a path below it. */
+  #target(path: string | undefined): URL {
+    if (path === undefined) return this.#url
+    const url = new URL(this.#url)
+    url.pathname = `${url.pathname.replace(/\/$/, '')}${path}`
+    return url
+  }
+
+  /** A GET below the endpoint, for checks: nothing is written. Throws as `post` does. */
+  async get(path: string, o: Signal): Promise<Buffer> {
+    return await this.#request('GET', this.#target(path), undefined, {}, { ...o, answer: true })
+  }
+
   /** Any answer proves that someone is there; nothing is written. */
   async probe(o: Signal): Promise<void> {
     try {
-      await this.#request('HEAD', undefined, {}, o)
+      await this.#request('HEAD', this.#url, undefined, {}, o)
     } catch (error) {
       if (!(error instanceof StreamError)) throw error
       const { status } = error.data
@@ -152,23 +187,21 @@ export class Endpoint {
   }
 
   async #request(
-    method: 'POST' | 'HEAD',
+    method: 'POST' | 'HEAD' | 'GET',
+    url: URL,
     body: Buffer | Buffer[] | undefined,
-    headers: Readonly<Record<string, string>>,
-    o: Signal,
-  ): Promise<void> {
+    given: Readonly<Record<string, string>>,
+    o: PostOptions,
+  ): Promise<Buffer> {
     using limit = new TimeLimit(o.signal, this.#timeoutMs)
     const { signal } = limit
     const length = Array.isArray(body) ? body.reduce((sum, piece) => sum + piece.length, 0) : body?.length
-    const send = () =>
-      this.#pool.request({
+    const plain = { ...this.#headers, ...given, ...(length === undefined ? {} : { 'content-length': String(length) }) }
+    const send = async () =>
+      await this.#pool.request({
         method,
-        path: this.#path,
-        headers: {
-          ...this.#headers,
-          ...headers,
-          ...(length === undefined ? {} : { 'content-length': String(length) }),
-        },
+        path: `${url.pathname}${url.search}`,
+        headers: this.#sign ? await this.#sign({ method, url, headers: plain, body }) : plain,
         ...(body === undefined
           ? {}
           : { body: Array.isArray(body) ? Readable.from(body, { objectMode: false }) : body }),
@@ -182,6 +215,7 @@ export class Endpoint {
         throw error
       })
     } catch (error) {
+      if (error instanceof StreamError) throw error
       if (o.signal.aborted)
         throw new StreamError('run.aborted', `post to ${this.name} interrupted by the stop`, { cause: error })
       const why = limit.isOver ? `no answer within timeout (${this.#timeoutMs / 1000} s)` : ''
@@ -192,11 +226,26 @@ export class Endpoint {
     }
     const { statusCode: status } = response
     if (status >= 200 && status < 300) {
+      if (o.answer) return await this.#answerOf(response, o)
       // The status is the answer; what follows it is only read so that the connection can be used again.
       await response.body.dump({ limit: 128 * 1024 }).catch(() => undefined)
-      return
+      return nothing
     }
     throw await this.#refusal(status, response)
+  }
+
+  /** The whole answer: where it says what became of each record, half of it says nothing. */
+  async #answerOf(response: Dispatcher.ResponseData, o: Signal): Promise<Buffer> {
+    try {
+      return Buffer.from(await response.body.arrayBuffer())
+    } catch (error) {
+      if (o.signal.aborted)
+        throw new StreamError('run.aborted', `post to ${this.name} interrupted by the stop`, { cause: error })
+      throw new StreamError('sink.unavailable', `the answer of ${this.name} broke off`, {
+        cause: error,
+        data: { endpoint: this.name },
+      })
+    }
   }
 
   async #refusal(status: number, response: Dispatcher.ResponseData): Promise<StreamError> {
@@ -234,29 +283,6 @@ function unescaped(part: string): string {
     throw new StreamError('config.invalid', 'an endpoint URL has a user or password with a bad % escape', {
       cause: error,
     })
-  }
-}
-
-function tlsOptions(tls: HttpConnection['tls']) {
-  const { ca_file, cert_file, key_file } = tls
-  const files = {
-    ...(ca_file === undefined ? {} : { ca: pem(ca_file, 'tls.ca_file') }),
-    ...(cert_file === undefined ? {} : { cert: pem(cert_file, 'tls.cert_file') }),
-    ...(key_file === undefined ? {} : { key: pem(key_file, 'tls.key_file') }),
-  }
-  try {
-    createSecureContext(files)
-  } catch (error) {
-    throw new StreamError('config.invalid', 'the tls files are no usable certificate and key', { cause: error })
-  }
-  return { ...files, rejectUnauthorized: !tls.insecure_skip_verify }
-}
-
-function pem(path: string, field: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    throw new StreamError('config.invalid', `cannot read ${field} ${path}`, { cause: error })
   }
 }
 

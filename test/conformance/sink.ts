@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Block, blockOf, recordAt, recordStart } from '../../src/core/block.ts'
-import type { Batch, Context, ObjectRef, Sink } from '../../src/core/component.ts'
+import type { Batch, Context, Origin, Sink } from '../../src/core/component.ts'
 import { StreamError } from '../../src/core/errors.ts'
 import { MemoryMeter } from '../../src/telemetry/meter.ts'
 
@@ -17,7 +17,8 @@ export function testContext(lines: string[] = []): Context {
   }
 }
 
-const object: ObjectRef = { id: 'b/k@1', bucket: 'b', key: 'k' }
+export const someObject: Origin = { id: 'b/k@1', bucket: 'b', key: 'k', timeMs: Date.UTC(2026, 10, 21, 8, 30) }
+const object = someObject
 
 /** A batch of whole blocks. */
 export function batchOf(...blocks: Block[]): Batch {
