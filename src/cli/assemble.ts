@@ -1,19 +1,21 @@
 /** From a configured pipeline to its living parts. */
+import { hostname } from 'node:os'
 import type { PipelineConfig } from '../config/pipeline.ts'
-import type { Context, Log, Meter, Sink, Source } from '../core/component.ts'
+import type { Context, Log, Meter, Sink, Source, SourceDefinition } from '../core/component.ts'
 import type { DecodeLimits } from '../decoders/decoding.ts'
+import { createShape, type Shape } from '../filters/shape.ts'
 import { createFormats } from '../formats/compile.ts'
 import type { Formats } from '../formats/format.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import { openLedger } from '../ledger/sqlite.ts'
 import { registry } from '../registry.ts'
-import { startAtMs } from '../sources/s3-scan-config.ts'
 import { labelled } from '../telemetry/meter.ts'
 
 export interface Assembled extends AsyncDisposable {
   readonly config: PipelineConfig
   readonly context: Context
   readonly formats: Formats
+  readonly shape: Shape | undefined
   readonly limits: DecodeLimits
   readonly ledger: Ledger
   readonly source: Source
@@ -39,17 +41,33 @@ export function limitsOf(config: PipelineConfig): DecodeLimits {
   }
 }
 
+export function shapeOf(config: PipelineConfig, context: Context): Shape | undefined {
+  return createShape(config, { context, host: hostname() })
+}
+
+export function contextOf({ name }: PipelineConfig, o: { readonly log: Log; readonly meter: Meter }): Context {
+  return { pipeline: name, log: o.log, meter: labelled(o.meter, { pipeline: name }), nowMs: Date.now }
+}
+
 export function ledgerOf(config: PipelineConfig, mode: LedgerMode, log: Log): Ledger {
-  const { source, state } = config
+  const { state } = config
+  const nowMs = Date.now()
+  const start = sourceDefinition(config).start?.(config.source, nowMs)
   return openLedger({
     statePath: state.file_path,
     mode,
     log,
     nowMs: Date.now,
-    startMs: startAtMs(source.start_at, Date.now() - source.delay_window) ?? 0,
+    startMs: start?.startMs ?? 0,
     retentionMs: state.retention,
-    lookbackMs: source.lookback,
+    lookbackMs: start?.lookbackMs ?? 0,
   })
+}
+
+function sourceDefinition(config: PipelineConfig): SourceDefinition {
+  const definition = registry.sources.find(({ type }) => type === config.source.type)
+  if (!definition) throw new Error(`no source of type ${config.source.type}`)
+  return definition
 }
 
 /** Opens everything of one pipeline. Throws a StreamError if a part refuses; what was opened is closed again. */
@@ -62,23 +80,24 @@ export async function assemble(
     readonly wrap?: (ledger: Ledger) => Ledger
   },
 ): Promise<Assembled> {
-  const { name } = config
-  const context: Context = { pipeline: name, log: o.log, meter: labelled(o.meter, { pipeline: name }), nowMs: Date.now }
+  const context = contextOf(config, o)
   const formats = formatsOf(config)
   await using stack = new AsyncDisposableStack()
   const sinkDefinition = registry.sinks.find(({ type }) => type === config.sink.type)
-  const sourceDefinition = registry.sources.find(({ type }) => type === config.source.type)
-  if (!sinkDefinition || !sourceDefinition) throw new Error(`no component of type ${config.sink.type}`)
+  if (!sinkDefinition) throw new Error(`no sink of type ${config.sink.type}`)
   const sink = stack.use(sinkDefinition.create(config.sink, context))
   const opened = stack.use(ledgerOf(config, o.mode, o.log))
   const ledger = o.wrap ? o.wrap(opened) : opened
   const timeFromKey = (key: string) => formats.timeFromKey(key)
-  const source = stack.use(sourceDefinition.create(config.source, { ...context, ledger, timeFromKey }))
+  const dryRun = o.mode === 'readonly'
+  const source = stack.use(sourceDefinition(config).create(config.source, { ...context, ledger, timeFromKey, dryRun }))
+  const shape = shapeOf(config, context)
   const kept = stack.move()
   return {
     config,
     context,
     formats,
+    shape,
     limits: limitsOf(config),
     ledger,
     source,

@@ -6,13 +6,15 @@ import { explainError, StreamError } from '../core/errors.ts'
 import { Slots } from '../core/slots.ts'
 import { decode } from '../decoders/decode.ts'
 import type { DecodeLimits, Decoding, OpenBytes } from '../decoders/decoding.ts'
+import { fieldReader } from '../filters/fields.ts'
+import type { ObjectShape, Shape } from '../filters/shape.ts'
 import { createFormats } from '../formats/compile.ts'
-import type { Formats } from '../formats/format.ts'
+import type { Format, Formats } from '../formats/format.ts'
 import type { ObjectEntry } from '../ledger/ledger.ts'
 import { count, fileSize, utc } from '../telemetry/figures.ts'
 import { MemoryMeter } from '../telemetry/meter.ts'
 import { printable } from '../telemetry/text-line.ts'
-import { assemble, formatsOf, limitsOf } from './assemble.ts'
+import { assemble, contextOf, formatsOf, limitsOf, shapeOf } from './assemble.ts'
 import { openConfig } from './config-file.ts'
 import { placeOf } from './place.ts'
 import type { ExitCode, Io } from './program.ts'
@@ -21,6 +23,7 @@ import { createCommandLog } from './run-log.ts'
 /** Enough to tell what an object is like without reading a very large one to its end. */
 const readBytes = 256 * 2 ** 20
 const shownBytes = 300
+const shownFields = 40
 /** Without a configuration: the presets and the limits of an empty `decode` section. */
 const plainLimits: DecodeLimits = {
   ratio: 200,
@@ -55,7 +58,8 @@ export async function explain(
     if (!file) return await explainKey(target, loaded as LoadedConfig, io)
     const config = loaded?.pipelines[0]
     const formats = config ? formatsOf(config) : createFormats([], {})
-    return await tell(localFile(target, file), formats, config ? limitsOf(config) : plainLimits, io)
+    const shape = config && shapeOf(config, contextOf(config, { log: createCommandLog(io), meter: new MemoryMeter() }))
+    return await tell(localFile(target, file), { formats, limits: config ? limitsOf(config) : plainLimits, shape }, io)
   } catch (error) {
     if (!(error instanceof StreamError)) throw error
     io.stderr(`${printable(explainError(error))}\n`)
@@ -86,16 +90,19 @@ async function explainKey(target: string, loaded: LoadedConfig, io: Io): Promise
     io.stderr(`${printable(target)} names no object: write s3://bucket/key\n`)
     return 2
   }
-  const config = loaded.pipelines.find(({ source }) => named === undefined || source.bucket === named)
+  // A source without a bucket of its own is told of objects in any.
+  const config = loaded.pipelines.find(
+    ({ source: { bucket } }) => [named, bucket].includes(undefined) || bucket === named,
+  )
   if (!config) {
-    const buckets = loaded.pipelines.map(({ source }) => source.bucket).join(', ')
+    const buckets = loaded.pipelines.map(({ source }) => String(source.bucket)).join(', ')
     io.stderr(`no pipeline reads bucket ${named}; there is: ${buckets}\n`)
     return 2
   }
-  const { prefix } = config.source
+  const prefix = String(config.source.prefix ?? '')
   const log = createCommandLog(io)
   await using parts = await assemble(config, { mode: 'readonly', log, meter: new MemoryMeter() })
-  const object = await parts.source.find(key, { signal: io.soft }).catch((error: unknown) => {
+  const object = await parts.source.find(key, { signal: io.soft, bucket: named }).catch((error: unknown) => {
     if (!(error instanceof StreamError) || error.code !== 'source.vanished' || key.startsWith(prefix)) throw error
     const hint = `the keys of pipeline ${config.name} begin with "${prefix}"`
     throw new StreamError(error.code, `${error.message}; ${hint}`, { cause: error.cause })
@@ -108,8 +115,7 @@ async function explainKey(target: string, loaded: LoadedConfig, io: Io): Promise
       modifiedMs: object.lastModifiedMs,
       open: (offset) => parts.source.open(object, offset, { signal: io.soft }),
     },
-    parts.formats,
-    parts.limits,
+    parts,
     io,
   )
   const outside = key.startsWith(prefix) ? '' : `; it never will be, because it is outside of prefix "${prefix}"`
@@ -137,8 +143,13 @@ const selections: Record<Decoding['selectedBy'], string> = {
   fallback: 'because none matches: it is the first one',
 }
 
-async function tell(target: Target, formats: Formats, limits: DecodeLimits, io: Io): Promise<ExitCode> {
+async function tell(
+  target: Target,
+  o: { readonly formats: Formats; readonly limits: DecodeLimits; readonly shape: Shape | undefined },
+  io: Io,
+): Promise<ExitCode> {
   const { key, modifiedMs, size } = target
+  const { formats, limits } = o
   line(io, 'object', `${target.name}${size === undefined ? '' : ` (${fileSize(size)})`}`)
   let decoding: Decoding
   try {
@@ -159,21 +170,37 @@ async function tell(target: Target, formats: Formats, limits: DecodeLimits, io: 
   line(io, 'format', `${format.name} (${selections[selectedBy]})`)
   line(io, 'time', `${utc(byName ?? byContent ?? modifiedMs)} (from ${from})`)
   line(io, 'decoder', `${format.decoder}${header}`)
-  line(io, 'on the wire', format.contentType)
-  await tellRecords(decoding, io)
+  const [, bucket = ''] = /^s3:\/\/([^/]+)/.exec(target.name) ?? []
+  const timeMs = byName ?? byContent ?? modifiedMs
+  const shape = o.shape?.({ object: { id: target.name, bucket, key, timeMs }, format, sample })
+  line(io, 'on the wire', shape?.contentType ?? format.contentType)
+  await tellRecords(decoding, shape, io)
   return 0
 }
 
-async function tellRecords({ blocks, tally }: Decoding, io: Io): Promise<void> {
+async function tellRecords(
+  { blocks, tally, format, sample }: Decoding,
+  shape: ObjectShape | undefined,
+  io: Io,
+): Promise<void> {
   let records = 0
+  let goOn = 0
+  let refused = 0
+  let shown: string | undefined
   let bytes = 0
   let failure: StreamError | undefined
   try {
     for await (const block of blocks) {
       if (records === 0) {
-        const first = recordAt(block, 0)
-        const cut = first.length > shownBytes ? `… (${fileSize(first.length)})` : ''
-        line(io, 'first record', `${first.subarray(0, shownBytes).toString()}${cut}`)
+        line(io, 'first record', excerpt(recordAt(block, 0)))
+        const fields = fieldsOf(recordAt(block, 0), format, sample)
+        if (fields !== '') line(io, 'its fields', fields)
+      }
+      if (shape) {
+        const shaped = shape.apply(block)
+        goOn += shaped.block.ends.length
+        refused += shaped.refused.length
+        if (shaped.block.ends.length > 0) shown ??= excerpt(recordAt(shaped.block, 0))
       }
       records += block.ends.length
       bytes += block.data.length
@@ -186,5 +213,26 @@ async function tellRecords({ blocks, tally }: Decoding, io: Io): Promise<void> {
   const more = bytes >= readBytes ? ' so far (it is larger; reading stopped here)' : ''
   const oversize = tally.oversize > 0 ? `, ${count(tally.oversize)} longer than line_limit` : ''
   line(io, 'records', `${count(records)}, ${fileSize(bytes)}${oversize}${more}`)
+  if (shape) {
+    const errs = refused > 0 ? `, ${count(refused)} to quarantine` : ''
+    line(io, 'go on', `${count(goOn)}${errs}, ${count(records - goOn - refused)} filtered out`)
+    if (shown !== undefined) line(io, 'as', shown)
+  }
   if (failure) line(io, 'and then', `${explainError(failure)}: quarantine`)
+}
+
+function excerpt(record: Buffer): string {
+  const cut = record.length > shownBytes ? `… (${fileSize(record.length)})` : ''
+  return `${record.subarray(0, shownBytes).toString()}${cut}`
+}
+
+/** Names that a filter can use for this record; empty if there are none. */
+function fieldsOf(record: Buffer, format: Format, sample: Buffer): string {
+  try {
+    const names = Object.keys(fieldReader({ format, sample }).read(record))
+    const more = names.length > shownFields ? `, … (${count(names.length)})` : ''
+    return `${names.slice(0, shownFields).join(', ')}${more}`
+  } catch (error) {
+    return explainError(error)
+  }
 }

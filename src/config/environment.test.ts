@@ -94,7 +94,7 @@ test('text, numbers and booleans come out as the key wants them, from placeholde
 test('A1: a variable that names no key is told, ours are not', () => {
   const { warnings } = load(minimal, {
     S3_STREAMER_HTTP_BATCH_LINE: '1',
-    S3_STREAMER_WHATEVER: '1',
+    S3_STREAMER_ZZQQXX: '1',
     S3_STREAMER_LAUNCHED: '1',
     S3_STREAMER_TEST_X: '1',
     STREAMER_VERSION: '1.0.0',
@@ -106,7 +106,7 @@ test('A1: a variable that names no key is told, ours are not', () => {
         'S3_STREAMER_HTTP_BATCH_LINE',
         'S3_STREAMER_HTTP_BATCH_LINE names no key of the configuration (did you mean S3_STREAMER_HTTP_BATCH_LINES?)',
       ],
-      ['S3_STREAMER_WHATEVER', 'S3_STREAMER_WHATEVER names no key of the configuration'],
+      ['S3_STREAMER_ZZQQXX', 'S3_STREAMER_ZZQQXX names no key of the configuration'],
     ],
   )
 })

@@ -45,8 +45,10 @@ export function applyEnvironment(
     const places = placesOf(schema, tree.value)
     const place = places.get(variable) ?? mapEntry(schema, tree.value, places, variable)
     if (!place) {
-      const like = closest(variable, [...places.keys()])
-      const hint = like === undefined ? '' : ` (did you mean ${like}?)`
+      // Without what they all begin with: that makes everything look alike.
+      const bare = (name: string) => name.slice(prefix.length)
+      const like = closest(bare(variable), [...places.keys()].map(bare))
+      const hint = like === undefined ? '' : ` (did you mean ${prefix}${like}?)`
       warnings.push({ where: variable, path: '', message: `${variable} names no key of the configuration${hint}` })
       continue
     }

@@ -46,6 +46,7 @@ test('A2: what is left out has the defaults that the seed shipped, where the see
     name: 's3-to-edgedelta',
     formats: [],
     default_format: 'auto',
+    ...{ match: [], exclude: [], on_error: 'keep', replace: [], redact: [], envelope: 'raw' },
     decode: { line_limit: 2 ** 20, line_policy: 'split', ratio_limit: 200, size_limit: 0 },
     shutdown_timeout: 30_000,
   })

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import type { Registry } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
+import { shapeFields } from '../filters/schema.ts'
 import { presets } from '../formats/presets.ts'
 import { applyEnvironment, fitTypes, variableOf } from './environment.ts'
 import { inputSchema, isMap, type Path, pathKey, showPath, valueAt } from './json-schema.ts'
@@ -19,7 +20,7 @@ import { generalForm, seedPath, seedSchema } from './seed-form.ts'
 import { type ConfigTree, type Environment, readTree } from './yaml-tree.ts'
 
 /** Keys that only the form without `pipelines` has. */
-const seedOnly = ['s3', 'http', 'processing', 'state', 'decode', 'shutdown_timeout'] as const
+const seedOnly = [...['s3', 'http', 'processing', 'state', 'decode', 'shutdown_timeout'], ...Object.keys(shapeFields)]
 
 /** The text of the file. Throws a StreamError `config.invalid` that says what to do. */
 export function readConfigFile(path: string): string {
@@ -151,7 +152,7 @@ class Loader {
         report(['state', 'file_path'], `is the state of pipeline "${other}" too: each needs a file of its own`)
       }
       stateFiles.set(state.file_path, name)
-      const [bucket, ...path] = String(source.bucket).split('/')
+      const [bucket, ...path] = typeof source.bucket === 'string' ? source.bucket.split('/') : []
       if (path.length > 0 && !String(source.bucket).startsWith('arn:')) {
         report(
           ['source', 'bucket'],

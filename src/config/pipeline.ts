@@ -1,9 +1,9 @@
 /** The shape of the file in its general form, and what the program gets from it. */
 import * as z from 'zod'
 import type { Registry } from '../core/component.ts'
+import { type ShapeConfig, shapeFields } from '../filters/schema.ts'
 import type { FormatConfig } from '../formats/format.ts'
 import { formatSchema } from '../formats/schema.ts'
-import type { S3ScanConfig } from '../sources/s3-scan-config.ts'
 import { duration, secret, size } from './fields.ts'
 import type { JsonSchema } from './json-schema.ts'
 
@@ -129,6 +129,7 @@ export function fileSchema(registry: Registry) {
       .optional()
       .meta({ description: 'Formats of this pipeline, in the place of those at the top of the file.' }),
     default_format: defaultFormat,
+    ...shapeFields,
     decode: decodeSchema.prefault({}).meta({ description: 'Limits while objects are read.' }),
     state: z
       .strictObject({
@@ -156,17 +157,17 @@ export function fileSchema(registry: Registry) {
 
 export type FileConfig = z.output<ReturnType<typeof fileSchema>>
 
-/** A sink as its own schema gave it. */
-export interface SinkConfig {
+/** A source or sink as its own schema gave it. */
+export interface ComponentConfig {
   readonly type: string
   readonly [key: string]: unknown
 }
 
 /** One pipeline, complete; times are in ms, sizes in bytes. */
-export interface PipelineConfig {
+export interface PipelineConfig extends ShapeConfig {
   readonly name: string
-  readonly source: S3ScanConfig
-  readonly sink: SinkConfig
+  readonly source: ComponentConfig
+  readonly sink: ComponentConfig
   readonly formats: FormatConfig[]
   readonly default_format: string
   readonly decode: z.output<typeof decodeSchema>

@@ -3,6 +3,7 @@
  * one pipeline. Each key is one of the general form under its old name, so both have the same checks and defaults.
  */
 import * as z from 'zod'
+import { shapeFields } from '../filters/schema.ts'
 import { formatSchema } from '../formats/schema.ts'
 import { edgedeltaConfig } from '../sinks/edgedelta.ts'
 import { s3ScanConfig } from '../sources/s3-scan-config.ts'
@@ -85,6 +86,7 @@ export const seedSchema = z.strictObject({
     .prefault({})
     .meta({ description: 'How objects are found and read.' }),
   formats: z.array(formatSchema).optional().meta({ description: 'The same as `processing.log_formats`.' }),
+  ...shapeFields,
   decode: decodeSchema.prefault({}).meta({ description: 'Limits while objects are read.' }),
   state: z
     .strictObject({
@@ -129,6 +131,7 @@ const moves: ReadonlyArray<readonly [from: string, to: string]> = [
   ['processing.default_format', 'default_format'],
   ['processing.log_formats', 'formats'],
   ['formats', 'formats'],
+  ...Object.keys(shapeFields).map((key) => [key, key] as const),
   ['decode', 'decode'],
   ['state.file_path', 'state.file_path'],
   ['state.save_interval', 'state.save_interval'],

@@ -44,6 +44,8 @@ export interface SourceContext extends Context {
   readonly ledger: Ledger
   /** Time that a key says, in ms since the epoch; undefined if no format knows the key. */
   readonly timeFromKey: (key: string) => number | undefined
+  /** True if nothing may be changed anywhere: nothing is acknowledged, deleted or moved, and what is taken to be looked at is given back. */
+  readonly dryRun: boolean
 }
 
 /**
@@ -127,14 +129,21 @@ export interface Source<O extends ListedObject = ListedObject> extends Component
   /** How many objects may be read at once. */
   readonly workers: number
   /** Objects given out so far, and whether everything there was has been listed once; for progress shown to people. */
-  readonly progress: { readonly found: number; readonly complete: boolean }
+  readonly progress: {
+    readonly found: number
+    readonly complete: boolean
+    /** What told of objects and could not be dealt with; a run that ends by itself fails if there was any. */
+    readonly failed?: number
+  }
+  /** What it counts besides, by name, for the history. */
+  readonly figures?: Readonly<Record<string, number>>
   /**
    * The objects to read, in the order in which they should be read; ends when `soft` is aborted or, with `once`, when
    * everything was listed. Asked for the next one only when there is room.
    */
   objects(o: { readonly soft: AbortSignal; readonly hard: AbortSignal; readonly once: boolean }): AsyncIterable<O>
-  /** One object by its key, for `explain`. Throws a StreamError if there is none. */
-  find(key: string, o: Signal): Promise<O>
+  /** One object by its key, for `explain`. Throws a StreamError if there is none. `bucket` if the key was named with one. */
+  find(key: string, o: Signal & { readonly bucket?: string | undefined }): Promise<O>
   /** Bytes as they are stored, from `offset` on. A connection cut in the middle is resumed inside. */
   open(object: O, offset: number, o: Signal): AsyncIterable<Buffer>
   /** The ledger has written down what became of the object; called once for each one given out, unless the process stops first. */
@@ -156,7 +165,7 @@ export interface ListedObject extends Origin {
 
 /** All components the program knows, in the order of the reference pages. */
 export interface Registry {
-  readonly sources: ReadonlyArray<Definition<z.ZodObject, Source, SourceContext>>
+  readonly sources: readonly SourceDefinition[]
   readonly sinks: ReadonlyArray<Definition<z.ZodObject, Sink>>
 }
 
@@ -171,6 +180,14 @@ export interface Definition<S extends z.ZodObject, I extends Component, C extend
   /** Markdown for the reference page: semantics, guarantee, limits, permissions. */
   readonly notes: string
   readonly config: S
+  /** Where it reads or writes, in a few words without secrets: `s3://logs/web/`. */
+  place(config: z.output<S>): string
   readonly examples: ReadonlyArray<{ readonly title: string; readonly config: z.input<S> }>
   create(config: z.output<S>, context: C): I
+}
+
+export interface SourceDefinition<S extends z.ZodObject = z.ZodObject, O extends ListedObject = ListedObject>
+  extends Definition<S, Source<O>, SourceContext> {
+  /** Where a first start begins and how far before a known place reading goes back, for sources that go by time. */
+  start?(config: z.output<S>, nowMs: number): { readonly startMs: number; readonly lookbackMs: number }
 }

@@ -7,9 +7,11 @@
  * 2. `position` is behind the first part that is not released: going on from it skips nothing and repeats only what
  *    was under way.
  * 3. Counts stop where the position does: what was settled beyond it is read again after a kill, and counted then, once.
- * 4. read = delivered + filtered + quarantined as soon as nothing is held.
+ * 4. A part speaks for every record from the one behind the part before it to its own last one, those that a filter left
+ *    out included: they settle with it.
+ * 5. read = delivered + filtered + quarantined as soon as nothing is held.
  */
-import { type Block, recordStart } from './block.ts'
+import { type Block, nextNumber, recordNumber, recordStart } from './block.ts'
 import type { ListedObject, Part } from './component.ts'
 import { StreamError } from './errors.ts'
 
@@ -41,6 +43,9 @@ export class HeldPart implements Part {
   readonly object: ListedObject
   readonly delivery: Delivery
   readonly bytes: number
+  /** Numbers of the records it speaks for: from the first to behind the last. */
+  readonly first: number
+  readonly next: number
   released = false
   quarantined = 0
 
@@ -55,7 +60,9 @@ export class HeldPart implements Part {
     this.block = block
     this.from = from
     this.to = to
-    this.bytes = (block.ends[to - 1] as number) - recordStart(block, from)
+    this.bytes = to === from ? 0 : (block.ends[to - 1] as number) - recordStart(block, from)
+    this.first = from === 0 ? block.first : recordNumber(block, from - 1) + 1
+    this.next = to === block.ends.length ? nextNumber(block) : recordNumber(block, to - 1) + 1
   }
 }
 
@@ -108,18 +115,15 @@ export class Delivery {
     return { ...this.#counts, read: this.#read }
   }
 
-  /** Records `from <= i < to` of the block are on their way. In record order. */
+  /** Records `from <= i < to` of the block are on their way. In record order; no record only of a block that has none left. */
   hold(block: Block, from: number, to: number): HeldPart {
-    if (this.#sealed || block.first + from !== this.#next || to <= from) {
-      throw new StreamError(
-        'core.unbalanced',
-        `${this.object.id}: record ${block.first + from} held, ${this.#next} expected`,
-      )
-    }
     const part = new HeldPart(this, block, from, to)
+    if (this.#sealed || part.first !== this.#next || (to <= from && block.ends.length > 0)) {
+      throw new StreamError('core.unbalanced', `${this.object.id}: record ${part.first} held, ${this.#next} expected`)
+    }
     this.#held.push(part)
-    this.#next = block.first + to
-    this.#read += to - from
+    this.#next = part.next
+    this.#read += part.next - part.first
     return part
   }
 
@@ -137,15 +141,18 @@ export class Delivery {
   #advance(): void {
     const before = this.#front
     let { records, offset, offsetRecords } = this.#position
-    let { delivered, quarantined, bytes } = this.#counts
+    let { delivered, filtered, quarantined, bytes } = this.#counts
     for (let part = this.#held[this.#front]; part?.released; part = this.#held[this.#front]) {
-      records = part.block.first + part.to
+      records = part.next
       if (part.to === part.block.ends.length && part.block.resumeAt >= 0) {
         offset = part.block.resumeAt
         offsetRecords = records
       }
-      delivered += part.to - part.from - part.quarantined
-      quarantined += part.quarantined
+      const taken = part.to - part.from
+      const kept = keptOut(part)
+      delivered += taken - part.quarantined
+      quarantined += part.quarantined + kept
+      filtered += part.next - part.first - taken - kept
       bytes += part.bytes
       this.#front += 1
     }
@@ -155,7 +162,7 @@ export class Delivery {
       this.#front = 0
     }
     this.#position = { records, offset, offsetRecords }
-    this.#counts = { ...this.#counts, delivered, quarantined, bytes }
+    this.#counts = { ...this.#counts, delivered, filtered, quarantined, bytes }
     this.#moved(this)
     this.#finish()
   }
@@ -181,4 +188,10 @@ export class Delivery {
     }
     this.#resolve()
   }
+}
+
+/** Records the part speaks for that the filter put in quarantine. */
+function keptOut({ block: { kept }, first, next }: HeldPart): number {
+  if (kept === undefined || kept.refused.length === 0) return 0
+  return kept.refused.filter((number) => number >= first && number < next).length
 }

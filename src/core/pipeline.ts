@@ -2,7 +2,7 @@
  * One pipeline: objects of a source become records, records become batches, batches go to the sink, and the ledger
  * writes down an object only when every record of it is settled.
  *
- *   source.objects ─▶ worker: open ▶ decode ─Blocks─▶ budget ─▶ batcher ─Batches─▶ deliverer ─▶ sink
+ *   source.objects ─▶ worker: open ▶ decode ─Blocks─▶ shape ─▶ budget ─▶ batcher ─Batches─▶ deliverer ─▶ sink
  *                        │                                                             │
  *   source.finished ◀─ ledger.settle ◀───────────── delivery (counts, position) ◀── release
  *
@@ -21,17 +21,19 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { decode } from '../decoders/decode.ts'
 import type { DecodeLimits, Decoding } from '../decoders/decoding.ts'
+import type { ObjectShape, Shape } from '../filters/shape.ts'
 import type { Formats } from '../formats/format.ts'
 import type { Ledger, ObjectEntry, QuarantineEntry } from '../ledger/ledger.ts'
 import { Account, type ObjectReport, type Totals } from './account.ts'
 import { backoffMs } from './backoff.ts'
 import { Batcher } from './batcher.ts'
-import { recordStart } from './block.ts'
+import type { Block } from './block.ts'
 import { ByteBudget } from './byte-budget.ts'
-import type { ListedObject, Log, Meter, Outcome, RetryWaits, Sink, Source } from './component.ts'
+import type { ListedObject, Log, Meter, ObjectRef, Outcome, RetryWaits, Sink, Source } from './component.ts'
 import { Deliverer, type RefusedRecords } from './deliverer.ts'
 import { Delivery, nothingCounted } from './delivery.ts'
 import { explainError, StreamError } from './errors.ts'
+import { recordsOf, runsOf } from './kept-records.ts'
 import { Slots } from './slots.ts'
 
 export interface PipelineOptions {
@@ -39,6 +41,8 @@ export interface PipelineOptions {
   readonly sink: Sink
   readonly ledger: Ledger
   readonly formats: Formats
+  /** What records go through between decoder and sink; undefined: they go on as they are. */
+  readonly shape?: Shape | undefined
   readonly limits: DecodeLimits
   readonly log: Log
   readonly meter: Meter
@@ -62,6 +66,8 @@ const readAttempts = 10
 const requeueIntervalMs = 2000
 /** Quarantined entries sent again at once: each is in memory as a whole. */
 const resendsAtOnce = 4
+/** So much of the start of an object is kept with records that the filter erred on: it names their fields. */
+const keptHeadBytes = 4096
 
 /** What the objects of a run go through. */
 interface Path {
@@ -248,11 +254,16 @@ export class Pipeline {
           signal: hard,
         })
         opened(decoding)
+        const { format, sample } = decoding
+        const shape = this.#o.shape?.({ object, format, sample })
+        const contentType = shape?.contentType ?? format.contentType
         for await (const block of decoding.blocks) {
           if (soft.aborted) return { outcome: 'stopped' }
-          const bytes = block.data.length
+          const shaped = shape ? this.#shaped(shape, block, { object, contentType: format.contentType, sample }) : block
+          const bytes = shaped.data.length
           if (!this.#budget.tryAcquire(bytes)) await this.#room(bytes, path)
-          batcher.add(delivery, block, decoding.format.contentType)
+          if (shaped.ends.length > 0) batcher.add(delivery, shaped, contentType)
+          else delivery.release(delivery.hold(shaped, 0, 0))
           if (block.resumeAt >= 0) {
             offset = block.resumeAt
             offsetRecords = block.first + block.ends.length
@@ -288,6 +299,29 @@ export class Pipeline {
     }
   }
 
+  /** The block as it goes on. What its shape refuses is in quarantine when this returns. */
+  #shaped(
+    shape: ObjectShape,
+    block: Block,
+    o: { readonly object: ObjectRef; readonly contentType: string; readonly sample: Buffer },
+  ): Block {
+    const { block: shaped, refused } = shape.apply(block)
+    for (const run of runsOf(refused)) {
+      this.#o.ledger.reject({
+        ...recordsOf(block, run.from, run.to),
+        object: o.object,
+        contentType: o.contentType,
+        reason: run.reason,
+        head: o.sample.subarray(0, keptHeadBytes),
+      })
+    }
+    if (refused.length > 0) {
+      const reason = refused[0]?.reason
+      this.#o.log.error({ records: refused.length, reason }, 'records on which the filter errs: kept in quarantine')
+    }
+    return shaped
+  }
+
   #giveUp(delivery: Delivery, error: StreamError): ReadResult {
     const reason = explainError(error)
     if (error.kind === 'config') return { outcome: 'failed', reason }
@@ -309,13 +343,7 @@ export class Pipeline {
 
   #keep({ part, from, to, contentType, reason }: RefusedRecords): void {
     const { block, object } = part
-    const start = recordStart(block, from)
-    const ends = block.ends.slice(from, to)
-    for (let i = 0; i < ends.length; i += 1) ends[i] = (ends[i] as number) - start
-    const data = block.data.subarray(start, block.ends[to - 1])
-    const firstRecord = block.first + from
-    const { multiline } = block
-    this.#o.ledger.reject({ object, firstRecord, contentType, multiline, data, ends, reason })
+    this.#o.ledger.reject({ ...recordsOf(block, from, to), object, contentType, reason })
   }
 
   /** Sends quarantined records once more. If they are refused again, the ledger has them as a fresh entry. */
@@ -336,17 +364,28 @@ export class Pipeline {
     const { ledger, log } = this.#o
     const records = ledger.rejectedRecords(entry.id)
     if (!records) return
-    const { data, ends, firstRecord, multiline, object } = records
-    const listed = { ...object, size: undefined, timeMs: entry.createdMs, lastModifiedMs: entry.createdMs }
+    const { data, ends, firstRecord, numbers, multiline, object, head } = records
+    const timeMs = ledger.find(object.id)?.timeMs ?? entry.createdMs
+    const listed = { ...object, size: undefined, timeMs, lastModifiedMs: timeMs }
     const position = { records: firstRecord, offset: 0, offsetRecords: 0 }
     const freed = (bytes: number) => this.#budget.release(bytes)
     const delivery = new Delivery(listed, { position, counts: nothingCounted }, { moved: () => undefined, freed })
-    await this.#room(data.length, path)
-    path.batcher.add(delivery, { data, ends, first: firstRecord, multiline, resumeAt: -1 }, records.contentType)
+    const kept = numbers && { numbers, next: (numbers.at(-1) as number) + 1, refused: [] }
+    let block: Block = { data, ends, first: firstRecord, multiline, resumeAt: -1, kept }
+    let { contentType } = records
+    if (head && this.#o.shape) {
+      const { format } = this.#o.formats.select(object.key, head)
+      const shape = this.#o.shape({ object: listed, format, sample: head })
+      block = this.#shaped(shape, block, { object, contentType, sample: head })
+      contentType = shape.contentType
+    }
+    await this.#room(block.data.length, path)
+    if (block.ends.length > 0) path.batcher.add(delivery, block, contentType)
+    else delivery.release(delivery.hold(block, 0, 0))
     if (!(await this.#settled(delivery, path.hard))) return
-    const { delivered, quarantined } = delivery.counts
+    const { delivered, filtered, quarantined } = delivery.counts
     // Refused in the same range as before: the ledger took the mark off that very entry, and it stays.
-    if (ledger.quarantined(entry.id)?.requeued) ledger.release(entry.id, delivered)
+    if (ledger.quarantined(entry.id)?.requeued) ledger.release(entry.id, { delivered, filtered: head ? filtered : 0 })
     this.#account.recovered(delivered)
     log.info({ key: object.key, delivered, quarantined }, 'quarantined records sent again')
   }

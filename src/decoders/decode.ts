@@ -89,7 +89,7 @@ function recordsOf(
 }
 
 /** The separator that the first line has most of. */
-function guessedSeparator(sample: Buffer): string {
+export function guessedSeparator(sample: Buffer): string {
   const line = sample.toString('latin1', 0, Math.min(4096, sample.length)).split('\n', 1)[0] ?? ''
   const counts = [',', '\t', ';', '|'].map((separator) => line.split(separator).length)
   return [',', '\t', ';', '|'][counts.indexOf(Math.max(...counts))] as string

@@ -57,14 +57,14 @@ class LineSplitter {
   #carryBytes = 0
   /** The rest of this line is dropped: it was truncated, or refused. */
   #dropping = false
-  #row: Row | undefined
+  #row: RowEnds | undefined
 
   constructor(o: LineOptions) {
     this.#o = o
     this.#writer = o.writer
     this.#headerLeft = o.headerLines
     this.#offset = o.offset
-    this.#row = o.separator === undefined ? undefined : new Row(o.separator)
+    this.#row = o.separator === undefined ? undefined : new RowEnds(o.separator)
   }
 
   feed(chunk: Buffer): void {
@@ -184,7 +184,7 @@ class LineSplitter {
 }
 
 /** Finds row ends of csv (RFC 4180): a quote opens only at the start of a field, `""` inside is a quote. */
-class Row {
+export class RowEnds {
   readonly #separator: number
   #isQuoted = false
   #isFieldStart = true

@@ -176,6 +176,28 @@ test('A16.18: content type and field separator of a configured format are kept',
   )
 })
 
+test('field names are handed on, and a fallback does not cut records by the first format', () => {
+  const formats = formatsOf([{ ...wide, field_separator: ' ', field_names: ['at', 'time'] }])
+  const named = formats.select('a.log.gz', text('at 1705312800 x\n')).format
+  assert.deepEqual([named.fieldSeparator, named.fieldNames], [' ', ['at', 'time']])
+  const { format, by } = formats.select('x/y', text('hello world\n'))
+  assert.deepEqual(
+    [format.name, by, format.fieldSeparator, format.fieldNames],
+    ['wide', 'fallback', undefined, undefined],
+  )
+})
+
+test('a built-in format names the fields of an object without a header, and leaves one with a header to it', () => {
+  const formats = formatsOf([])
+  const header =
+    'version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status'
+  const flow = '2 123456789010 eni-1235b8ca 1.2.3.4 5.6.7.8 1 22 6 20 4249 1705312800 1705312860 ACCEPT OK'
+  const without = formats.select('x', text(`${flow}\n`)).format
+  assert.deepEqual([without.name, without.skipHeaderLines, without.fieldNames?.join(' ')], ['vpc_flow', 0, header])
+  const withHeader = formats.select('x', text(`${header}\n${flow}\n`)).format
+  assert.deepEqual([withHeader.name, withHeader.skipHeaderLines, withHeader.fieldNames], ['vpc_flow', 1, undefined])
+})
+
 test('multiline makes lines the decoder, records_path is handed on', () => {
   const [lines, json] = formatsOf([
     { ...wide, multiline: { start: '^at ' } },

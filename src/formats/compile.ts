@@ -5,7 +5,7 @@
  *   reading   select(key, sample)    glob and content, or content alone, or the first format as a fallback
  *
  * A wrong choice must never lose a record. So header lines of built-in formats are dropped only where they are seen,
- * and a fallback lends its name and content type but no rules that leave out or join lines.
+ * and a fallback lends its name and content type but no rules that leave out or join lines, or name what is in them.
  */
 import { StreamError } from '../core/errors.ts'
 import type { Format, FormatConfig, Formats } from './format.ts'
@@ -25,7 +25,7 @@ interface Candidate {
   fit(key: string, head: () => Head, named: boolean): Likeness
   /** The format as this object needs it. */
   for(head: () => Head): Format
-  /** The format without rules that leave out or join lines. */
+  /** The format without rules that leave out or join lines, or cut them into fields. */
   readonly plain: Format
 }
 
@@ -55,7 +55,14 @@ function timeOfContent(find: FindTime, head: Head, skip: number, most: number, n
 }
 
 function plainOf(format: Format): Format {
-  return { ...format, decoder: 'auto', skipHeaderLines: 0, multilineStart: undefined }
+  return {
+    ...format,
+    decoder: 'auto',
+    skipHeaderLines: 0,
+    fieldSeparator: undefined,
+    fieldNames: undefined,
+    multilineStart: undefined,
+  }
 }
 
 function configuredCandidate(config: FormatConfig): Candidate {
@@ -77,6 +84,7 @@ function configuredCandidate(config: FormatConfig): Candidate {
     decoder: config.multiline !== undefined && config.decoder === 'auto' ? 'lines' : config.decoder,
     skipHeaderLines,
     fieldSeparator: config.field_separator === '\\t' ? '\t' : config.field_separator,
+    fieldNames: config.field_names,
     multilineStart: config.multiline?.start,
     recordsPath: config.records_path,
     matchesKey: compileGlob(config.filename_pattern),
@@ -113,6 +121,7 @@ function presetCandidate(preset: Preset): Candidate {
     decoder: preset.decoder,
     skipHeaderLines,
     fieldSeparator: preset.fieldSeparator,
+    fieldNames: undefined,
     multilineStart: preset.multilineStart,
     recordsPath: preset.recordsPath,
     matchesKey: compileGlob(preset.glob),
@@ -120,13 +129,17 @@ function presetCandidate(preset: Preset): Candidate {
     timeFromKey,
     timeFromContent: (sample, nearMs) => timeOfContent(find, headOf(sample), 0, timeRecords, nearMs),
   }
-  const headless: Format = { ...format, skipHeaderLines: 0 }
+  const headless: Format = skipHeaderLines === 0 ? format : { ...format, skipHeaderLines: 0 }
   return {
     format,
     configured: false,
     dated: preset.keyTimes.length > 0,
     plain: plainOf(format),
-    for: (head) => (skipHeaderLines === 0 || preset.hasHeader?.(head()) === true ? format : headless),
+    for(head) {
+      if (skipHeaderLines > 0 && preset.hasHeader?.(head()) === true) return format
+      const fieldNames = preset.fieldNames?.(head())
+      return fieldNames === undefined ? headless : { ...headless, fieldNames }
+    },
     fit(key, head, named) {
       const known = named && timeFromKey(key) !== undefined
       if (known && preset.trustsKey === true) return 'strong'

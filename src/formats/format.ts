@@ -15,8 +15,10 @@ export interface Format {
   readonly decoder: 'auto' | 'lines' | 'json' | 'csv' | 'w3c'
   /** First lines of an object that are no records. For csv the last of them names the fields. */
   readonly skipHeaderLines: number
-  /** Field separator of csv; undefined: the decoder's default. */
+  /** Field separator of csv, and of lines that are cut into fields; undefined: the decoder's default. */
   readonly fieldSeparator: string | undefined
+  /** Names of the fields of delimited records, in order; undefined: the header line names them, or else the position. */
+  readonly fieldNames: readonly string[] | undefined
   /** RE2 source; a line that matches starts a new record, lines that do not belong to the record before. */
   readonly multilineStart: string | undefined
   /** Name of the array inside the wrapping JSON object (`Records`); undefined: found by content. */

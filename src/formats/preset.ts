@@ -21,7 +21,10 @@ export interface Preset {
   /** First lines that are no records, in objects for which `hasHeader` holds. */
   readonly skipHeaderLines?: number
   hasHeader?(head: Head): boolean
+  /** Also for formats whose decoder takes whole lines: it says how they are cut into fields. */
   readonly fieldSeparator?: string
+  /** Names of the fields in objects without a header, in order; undefined if they cannot be told. */
+  fieldNames?(head: Head): readonly string[] | undefined
   readonly multilineStart?: string
   readonly recordsPath?: string
 }

@@ -1,6 +1,7 @@
 /** Built-in formats of logs that AWS services write to S3. Keys and lines are as the services' user guides document them. */
 import { type Head, type Likeness, linesLike } from './head.ts'
 import type { Preset } from './preset.ts'
+import { albFields, clbFields, flowFields, nlbFields, s3Fields } from './preset-fields.ts'
 import type { Timestamp } from './timestamp.ts'
 
 const ndjson = 'application/x-ndjson'
@@ -13,9 +14,7 @@ const vendedTime: Timestamp = { regex: '_(\\d{8}T\\d{4}Z)_', formats: ['20060102
 const jsonWith = (head: Head, ...marks: readonly RegExp[]): Likeness =>
   head.json && marks.every((mark) => mark.test(head.text)) ? 'strong' : 'none'
 
-/** The fields of a default (version 2) flow log, as its header line names them. */
-const defaultFlowFields =
-  'version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action log-status'
+const defaultFlowFields = flowFields.join(' ')
 
 const flowHeader = (head: Head): string | undefined => {
   const first = head.lines[0]?.trim() ?? ''
@@ -96,6 +95,7 @@ export const awsPresets: readonly Preset[] = [
     contentType: text,
     decoder: 'lines',
     fieldSeparator: ' ',
+    fieldNames: () => flowFields,
     keyTimes: [vendedTime],
     contentTimes: [{ regex: '^2(?: \\S+){9} (\\d{10}) \\d{10} ', formats: ['unix'] }],
     skipHeaderLines: 1,
@@ -124,6 +124,7 @@ export const awsPresets: readonly Preset[] = [
     contentType: text,
     decoder: 'lines',
     fieldSeparator: ' ',
+    fieldNames: () => albFields,
     keyTimes: [vendedTime],
     contentTimes: [{ regex: '^[a-z0-9]+ (\\d{4}-\\d{2}-\\d{2}T[0-9:.]+Z) ', formats: iso }],
     likeness: (head) => linesLike(head, /^(?:https?|h2|grpcs|wss?) \d{4}-\d\d-\d\dT[\d:.]+Z \S+ \S+:\d+ /),
@@ -134,6 +135,7 @@ export const awsPresets: readonly Preset[] = [
     contentType: text,
     decoder: 'lines',
     fieldSeparator: ' ',
+    fieldNames: () => nlbFields,
     keyTimes: [vendedTime],
     contentTimes: [{ regex: '^[a-z]+ \\d\\.\\d (\\d{4}-\\d{2}-\\d{2}T[0-9:.]+Z?) ', formats: iso }],
     likeness: (head) => linesLike(head, /^tls \d\.\d \d{4}-\d\d-\d\dT[\d:.]+Z? net\/\S+ /),
@@ -144,6 +146,7 @@ export const awsPresets: readonly Preset[] = [
     contentType: text,
     decoder: 'lines',
     fieldSeparator: ' ',
+    fieldNames: () => clbFields,
     keyTimes: [vendedTime],
     contentTimes: [{ regex: '^(\\d{4}-\\d{2}-\\d{2}T[0-9:.]+Z) ', formats: iso }],
     likeness: (head) =>
@@ -168,6 +171,7 @@ export const awsPresets: readonly Preset[] = [
     contentType: text,
     decoder: 'lines',
     fieldSeparator: ' ',
+    fieldNames: () => s3Fields,
     keyTimes: [
       { regex: '(\\d{4}-\\d{2}-\\d{2}-\\d{2}-\\d{2}-\\d{2})-[0-9A-F]{16}(?:\\.|$)', formats: ['2006-01-02-15-04-05'] },
     ],

@@ -1,6 +1,7 @@
 /** Built-in formats, in the order in which they are tried. A configured format of the same name takes a preset's place. */
 import { type Head, linesLike, recordLines } from './head.ts'
 import type { Preset } from './preset.ts'
+import { accessFields, umbrellaFields } from './preset-fields.ts'
 import { awsPresets } from './presets-aws.ts'
 import type { Timestamp } from './timestamp.ts'
 
@@ -63,6 +64,7 @@ export const presets: readonly Preset[] = [
     contentType: text,
     decoder: 'lines',
     fieldSeparator: ',',
+    fieldNames: (head) => umbrellaFields(first(head)),
     keyTimes: [{ regex: '^(\\d{4}-\\d{1,2}-\\d{1,2}-\\d{1,2}-\\d{1,2})-', formats: ['2006-1-2-15-4'] }],
     contentTimes: [{ regex: '^"?(\\d{4}-\\d{2}-\\d{2} \\d{2}:\\d{2}:\\d{2})', formats: ['2006-01-02 15:04:05'] }],
     skipHeaderLines: 1,
@@ -79,6 +81,7 @@ export const presets: readonly Preset[] = [
     contentType: text,
     decoder: 'lines',
     fieldSeparator: ' ',
+    fieldNames: (head) => accessFields(first(head)),
     keyTimes: [],
     contentTimes: [accessTime],
     likeness: accessLike,
@@ -89,6 +92,7 @@ export const presets: readonly Preset[] = [
     contentType: text,
     decoder: 'lines',
     fieldSeparator: ' ',
+    fieldNames: (head) => accessFields(first(head)),
     keyTimes: [],
     contentTimes: [accessTime],
     likeness: accessLike,

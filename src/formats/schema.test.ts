@@ -60,6 +60,19 @@ test('keys that would do nothing with the chosen decoder are refused, as are unk
   assert.match(problemOf({ timestamp_layout: 'x' }), /timestamp_layout/)
 })
 
+test('names of fields are unique and not empty, and need something that cuts records into fields', () => {
+  const field_names = ['time', 'cs(User-Agent)']
+  for (const cut of [{ field_separator: ' ' }, { decoder: 'csv' }, { decoder: 'w3c' }]) {
+    assert.deepEqual(formatSchema.parse({ ...minimal, ...cut, field_names }).field_names, field_names)
+  }
+  assert.match(problemOf({ field_names: ['a', 'b', 'a'], field_separator: ',' }), /^field_names: names "a" twice$/)
+  assert.match(problemOf({ field_names: ['a', ''], field_separator: ',' }), /^field_names\.1: /)
+  assert.match(problemOf({ field_names: [], field_separator: ',' }), /^field_names: /)
+  assert.match(problemOf({ field_names }), /^field_names: does nothing without field_separator/)
+  assert.match(problemOf({ field_names, decoder: 'lines' }), /^field_names: does nothing without field_separator/)
+  assert.match(problemOf({ field_names, decoder: 'json', field_separator: ',' }), /^field_names: does nothing with/)
+})
+
 test('every key has a description in the JSON Schema', () => {
   const schema = z.toJSONSchema(formatSchema, { io: 'input' })
   for (const [key, value] of Object.entries(schema.properties ?? {})) {

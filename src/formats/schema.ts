@@ -90,6 +90,19 @@ export const formatSchema = z
         description: 'Character between the fields of a line. The csv decoder uses a comma without it.',
         examples: [',', '\t', ' '],
       }),
+    field_names: z
+      .array(z.string().min(1))
+      .min(1)
+      .superRefine((names, context) => {
+        const twice = names.find((name, index) => names.indexOf(name) !== index)
+        if (twice !== undefined) context.addIssue(`names ${JSON.stringify(twice)} twice`)
+      })
+      .optional()
+      .meta({
+        description:
+          'Names of the fields of a delimited format, in order, for filters and sinks. Without it the header names them (the last header line, or `#Fields:` of W3C), or else their position: `field1`, `field2`.',
+        examples: [['time', 'client', 'status']],
+      }),
     decoder: z.enum(decoders).default('auto').meta({
       description:
         'How bytes become records. `auto` takes the elements of a JSON array or of a wrapper like `{"Records":[…]}`, and the lines of everything else.',
@@ -127,6 +140,24 @@ export const formatSchema = z
         code: 'custom',
         path: ['records_path'],
         message: `does nothing with decoder "${format.decoder}": remove one of them`,
+      })
+    }
+    if (format.field_names !== undefined && format.decoder === 'json') {
+      context.addIssue({
+        code: 'custom',
+        path: ['field_names'],
+        message: 'does nothing with decoder "json", whose records name their fields: remove one of them',
+      })
+    } else if (
+      format.field_names !== undefined &&
+      format.field_separator === undefined &&
+      format.decoder !== 'csv' &&
+      format.decoder !== 'w3c'
+    ) {
+      context.addIssue({
+        code: 'custom',
+        path: ['field_names'],
+        message: 'does nothing without field_separator: say what stands between the fields',
       })
     }
   })

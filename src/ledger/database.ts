@@ -1,10 +1,12 @@
 /** Opens the ledger's database and makes its tables. */
 import { DatabaseSync } from 'node:sqlite'
 import { explainError, StreamError } from '../core/errors.ts'
-import { objectSchema } from './object-table.ts'
-import { quarantineSchema } from './quarantine-table.ts'
+import { objectColumns, objectSchema } from './object-table.ts'
+import { quarantineColumns, quarantineSchema } from './quarantine-table.ts'
+import { runSchema } from './run-table.ts'
+import { transaction } from './statements.ts'
 
-const schemaVersion = 1
+const schemaVersion = 2
 
 const metaSchema = `
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -25,8 +27,7 @@ export function openDatabase(path: string, o: { readonly readOnly: boolean }): D
     }
     if (o.readOnly) return db
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
-    db.exec(objectSchema + quarantineSchema + metaSchema)
-    db.exec(`PRAGMA user_version = ${schemaVersion}`)
+    makeTables(db)
     return db
   } catch (error) {
     db?.close()
@@ -41,4 +42,15 @@ export function openDatabase(path: string, o: { readonly readOnly: boolean }): D
 /** Where the database of a state file stands: beside it. */
 export function databasePath(statePath: string): string {
   return `${statePath.replace(/\.json$/, '')}.db`
+}
+
+function makeTables(db: DatabaseSync): void {
+  transaction(db, () => {
+    // Asked again: another process may have been first.
+    const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number }
+    if (version >= schemaVersion) return
+    db.exec(objectSchema + quarantineSchema + metaSchema + runSchema)
+    for (const statement of [...objectColumns, ...quarantineColumns]) db.exec(statement)
+    db.exec(`PRAGMA user_version = ${schemaVersion}`)
+  })
 }

@@ -21,7 +21,19 @@ export interface ObjectEntry {
   readonly counts: Counts
   readonly attempts: number
   readonly error: string | undefined
+  /** When the last attempt began. */
+  readonly startedMs: number
   readonly updatedMs: number
+}
+
+/** What the runs of the pipeline came to. */
+export interface RunLog {
+  /** Id of a new run. */
+  next(): number
+  /** Writes it down; again while it goes on, and at its end. */
+  put(run: RunEntry): void
+  /** Runs that were not over before `sinceMs`, newest first. One that did not end by itself is found `running` until the next start. */
+  list(o?: { readonly sinceMs?: number; readonly limit?: number }): RunEntry[]
 }
 
 /** Records a sink refused, kept with the receiver's words. */
@@ -33,12 +45,42 @@ export interface RejectedRecords {
   /** Records back to back, one LF after each, as in a Block. */
   readonly data: Buffer
   readonly ends: Uint32Array
+  /** Number of each record, if they do not follow each other from `firstRecord` on. */
+  readonly numbers?: Uint32Array | undefined
+  /** Start of the object, for records that are as they were before the filter: sending them again passes it again. */
+  readonly head?: Buffer | undefined
   readonly reason: string
+}
+
+/** A message of a queue that tells of no object, or of objects that cannot be read. */
+export interface RejectedMessage {
+  /** Stable over receives. */
+  readonly id: string
+  /** Name of the queue. */
+  readonly queue: string
+  readonly body: string
+  readonly reason: string
+}
+
+/** One start of the pipeline, from its first object to its end. */
+export interface RunEntry {
+  readonly id: number
+  readonly startedMs: number
+  /** Last time it was written down; the end, unless it is running or was killed. */
+  readonly updatedMs: number
+  readonly mode: 'once' | 'daemon'
+  /** `stopped`: by a signal; `failed`: with an error, or `once` with failed objects; `killed`: it did not end by itself. */
+  readonly outcome: 'running' | 'done' | 'stopped' | 'failed' | 'killed'
+  readonly objects: Readonly<Partial<Record<Outcome, number>>>
+  readonly counts: Counts
+  /** What the source counted besides, by name. */
+  readonly figures: Readonly<Record<string, number>>
+  readonly error: string | undefined
 }
 
 export interface QuarantineEntry {
   readonly id: number
-  readonly kind: 'object' | 'records'
+  readonly kind: 'object' | 'records' | 'message'
   readonly object: ObjectRef
   readonly reason: string
   readonly position: Position
@@ -105,20 +147,25 @@ export interface Ledger extends AsyncDisposable {
    */
   reject(records: RejectedRecords): void
 
+  /** Puts a message in quarantine; returned means kept. Asking again for the same id changes nothing but the reason. */
+  rejectMessage(message: RejectedMessage): void
+
   /** Quarantine, newest first. */
   quarantine(o?: { readonly limit?: number }): QuarantineEntry[]
   quarantined(id: number): QuarantineEntry | undefined
-  /** The bytes of a `records` entry; undefined for an object. */
+  /** The bytes of a `records` or `message` entry; undefined for an object. */
   rejectedRecords(id: number): RejectedRecords | undefined
   /** Marks entries to be tried again; the running pipeline takes them at its next scan. Gives how many were marked. */
   requeue(ids: readonly number[] | 'all'): number
   /** Entries marked by `requeue`, oldest first. */
   requeued(): QuarantineEntry[]
-  /** A requeued entry was dealt with: it is removed, and `delivered` of its records count as delivered now. */
-  release(id: number, delivered?: number): void
+  /** A requeued entry was dealt with: it is removed, and so many of its records count as delivered, or filtered, now. */
+  release(id: number, settled?: { readonly delivered: number; readonly filtered: number }): void
 
   /** Folders (with their last slash) of objects that were modified at `sinceMs` or later, as far as rows are kept. */
   folders(sinceMs: number): readonly string[]
+  readonly runs: RunLog
+
   /** Objects, newest change first. */
   objects(o?: { readonly states?: readonly ObjectState[]; readonly limit?: number }): ObjectEntry[]
   /** Forgets final rows whose time and LastModified are both below `beforeMs` and which were updated before it; gives how many. */

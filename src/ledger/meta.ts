@@ -1,7 +1,26 @@
 /** What the ledger knows of itself: where listing is, what it wrote into state.json, who works on it. */
 import type { DatabaseSync } from 'node:sqlite'
+import type { Log } from '../core/component.ts'
 import { openDatabase } from './database.ts'
 import type { Horizon, Totals } from './ledger.ts'
+
+export interface LedgerOptions {
+  /** Path of state.json; the database stands beside it. */
+  readonly statePath: string
+  /**
+   * `exclusive`: to run, or to move the place; only one process. `shared`: to look and to requeue while it runs.
+   * `readonly`: writes nothing at all; without a ledger it is an empty one.
+   */
+  readonly mode: 'exclusive' | 'shared' | 'readonly'
+  readonly log: Log
+  readonly nowMs: () => number
+  /** Where a first start begins, ms since the epoch; 0 for the beginning. */
+  readonly startMs: number
+  /** How long rows are kept that nothing needs any more. */
+  readonly retentionMs: number
+  /** How far before the time in a state.json without a ledger reading begins: what was late then may not have been read. */
+  readonly lookbackMs: number
+}
 
 export interface Meta {
   horizon: Horizon

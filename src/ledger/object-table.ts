@@ -15,6 +15,9 @@ CREATE INDEX IF NOT EXISTS objects_by_time ON objects (time_ms);
 CREATE INDEX IF NOT EXISTS objects_unfinished ON objects (state) WHERE state IN ('active', 'failed');
 `
 
+/** Columns that came with version 2 of the schema. */
+export const objectColumns = ['ALTER TABLE objects ADD COLUMN started_ms INTEGER NOT NULL DEFAULT 0']
+
 export class ObjectTable {
   readonly #statements: Statements
 
@@ -101,6 +104,7 @@ interface Row {
   attempts: number
   error: string | null
   updated_ms: number
+  started_ms?: number
 }
 
 function entryFromRow(row: Row): ObjectEntry {
@@ -117,14 +121,15 @@ function entryFromRow(row: Row): ObjectEntry {
     counts: { read, delivered, filtered, quarantined, bytes },
     attempts,
     error: row.error ?? undefined,
+    startedMs: row.started_ms ?? 0,
     updatedMs: row.updated_ms,
   }
 }
 
 const upsert = `INSERT OR REPLACE INTO objects
   (id, bucket, key, size, time_ms, modified_ms, state, records, start, start_records,
-   read, delivered, filtered, quarantined, bytes, attempts, error, updated_ms)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+   read, delivered, filtered, quarantined, bytes, attempts, error, started_ms, updated_ms)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 /** The values of `upsert`, in order. */
 function rowValues(entry: ObjectEntry): Array<string | number | null> {
@@ -147,6 +152,7 @@ function rowValues(entry: ObjectEntry): Array<string | number | null> {
     counts.bytes,
     entry.attempts,
     entry.error ?? null,
+    Math.round(entry.startedMs),
     Math.round(entry.updatedMs),
   ]
 }

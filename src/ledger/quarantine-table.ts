@@ -1,8 +1,8 @@
 /** What could not be delivered: objects with reason and position, and records with their bytes. */
 import type { DatabaseSync } from 'node:sqlite'
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
-import type { ObjectEntry, QuarantineEntry, RejectedRecords } from './ledger.ts'
-import { Statements } from './statements.ts'
+import type { ObjectEntry, QuarantineEntry, RejectedMessage, RejectedRecords } from './ledger.ts'
+import { Statements, transaction } from './statements.ts'
 
 export const quarantineSchema = `
 CREATE TABLE IF NOT EXISTS quarantine (
@@ -13,6 +13,12 @@ CREATE TABLE IF NOT EXISTS quarantine (
   UNIQUE (object_id, kind, first_record, count)
 );
 `
+
+/** Columns that came with version 2 of the schema. */
+export const quarantineColumns = [
+  'ALTER TABLE quarantine ADD COLUMN numbers BLOB',
+  'ALTER TABLE quarantine ADD COLUMN head BLOB',
+]
 
 interface Row {
   entry: number
@@ -32,19 +38,23 @@ interface Row {
   ends: Uint8Array | null
   created_ms: number
   requeued: number
+  numbers?: Uint8Array | null
+  head?: Uint8Array | null
 }
 
 /** Same object and same records again: the entry there is stays, with the new reason, and is no longer marked. */
 const insert = `INSERT INTO quarantine
-  (kind, object_id, bucket, key, reason, records, start, start_records, first_record, count, content_type, multiline, data, ends, created_ms)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  (kind, object_id, bucket, key, reason, records, start, start_records, first_record, count, content_type, multiline, data, ends, numbers, head, created_ms)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT (object_id, kind, first_record, count) DO UPDATE SET reason = excluded.reason, requeued = 0`
 
 export class QuarantineTable {
   readonly #nowMs: () => number
+  readonly #db: DatabaseSync
   readonly #statements: Statements
 
   constructor(db: DatabaseSync, nowMs: () => number) {
+    this.#db = db
     this.#statements = new Statements(db)
     this.#nowMs = nowMs
   }
@@ -59,17 +69,29 @@ export class QuarantineTable {
       .prepare(insert)
       .run(
         ...['object', id, bucket, key, reason, records, offset, offsetRecords, records, 0],
-        ...[null, null, null, null, this.#nowMs()],
+        ...[null, null, null, null, null, null, this.#nowMs()],
       )
   }
 
-  keepRecords({ object, firstRecord, contentType, multiline, data, ends, reason }: RejectedRecords): void {
-    const endBytes = Buffer.from(ends.buffer, ends.byteOffset, ends.byteLength)
+  keepRecords(records: RejectedRecords): void {
+    this.#keep('records', records)
+  }
+
+  keepMessage({ id, queue, body, reason }: RejectedMessage): void {
+    const data = Buffer.from(`${body}\n`)
+    const object = { id, bucket: '', key: `${queue}#${id}` }
+    const ends = Uint32Array.of(data.length)
+    this.#keep('message', { object, firstRecord: 0, contentType: 'text/plain', multiline: true, data, ends, reason })
+  }
+
+  #keep(kind: 'records' | 'message', records: RejectedRecords): void {
+    const { object, firstRecord, contentType, multiline, data, ends, numbers, head, reason } = records
     this.#statements
       .prepare(insert)
       .run(
-        ...['records', object.id, object.bucket, object.key, reason, firstRecord, 0, 0, firstRecord, ends.length],
-        ...[contentType, multiline ? 1 : 0, zstdCompressSync(data), zstdCompressSync(endBytes), this.#nowMs()],
+        ...[kind, object.id, object.bucket, object.key, reason, firstRecord, 0, 0, firstRecord, ends.length],
+        ...[contentType, multiline ? 1 : 0, zstdCompressSync(data), zstdCompressSync(bytesOf(ends))],
+        ...[numbers === undefined ? null : zstdCompressSync(bytesOf(numbers)), head ?? null, this.#nowMs()],
       )
   }
 
@@ -83,47 +105,64 @@ export class QuarantineTable {
 
   records(id: number): RejectedRecords | undefined {
     const row = this.#rows('SELECT * FROM quarantine WHERE entry = ?', id)[0]
-    if (row?.kind !== 'records' || !row.data || !row.ends) return undefined
-    const ends = zstdDecompressSync(row.ends)
+    if (!row || row.kind === 'object' || !row.data || !row.ends) return undefined
     return {
       object: { id: row.object_id, bucket: row.bucket, key: row.key },
       firstRecord: row.first_record,
       contentType: row.content_type ?? '',
       multiline: row.multiline === 1,
       data: zstdDecompressSync(row.data),
-      ends: new Uint32Array(ends.buffer.slice(ends.byteOffset, ends.byteOffset + ends.length)),
+      ends: numbersOf(row.ends),
+      numbers: row.numbers ? numbersOf(row.numbers) : undefined,
+      head: row.head ? Buffer.from(row.head) : undefined,
       reason: row.reason,
     }
   }
 
   requeue(ids: readonly number[] | 'all'): number {
     let marked = 0
-    const wanted = ids === 'all' ? this.list(-1).map(({ id }) => id) : ids
-    for (const id of wanted) {
-      marked += Number(this.#statements.prepare('UPDATE quarantine SET requeued = 1 WHERE entry = ?').run(id).changes)
-      this.#statements
-        .prepare(
-          `UPDATE objects SET state = 'requeued' WHERE state = 'quarantined'
-         AND id = (SELECT object_id FROM quarantine WHERE entry = ? AND kind = 'object')`,
-        )
-        .run(id)
-    }
+    transaction(this.#db, () => {
+      const wanted = ids === 'all' ? this.list(-1).map(({ id }) => id) : ids
+      for (const id of wanted) marked += this.#mark(id)
+    })
     return marked
+  }
+
+  #mark(id: number): number {
+    const marked = this.#statements.prepare('UPDATE quarantine SET requeued = 1 WHERE entry = ?').run(id).changes
+    this.#statements
+      .prepare(
+        `UPDATE objects SET state = 'requeued' WHERE state = 'quarantined'
+         AND id = (SELECT object_id FROM quarantine WHERE entry = ? AND kind = 'object')`,
+      )
+      .run(id)
+    return Number(marked)
   }
 
   requeued(): QuarantineEntry[] {
     return this.#rows('SELECT * FROM quarantine WHERE requeued = 1 ORDER BY entry').map(entryOf)
   }
 
-  release(id: number, delivered: number): void {
-    this.#statements
-      .prepare(
-        `UPDATE objects SET quarantined = quarantined - ?1, delivered = delivered + ?1
-       WHERE id = (SELECT object_id FROM quarantine WHERE entry = ?2 AND kind = 'records')`,
-      )
-      .run(delivered, id)
-    this.#statements.prepare('DELETE FROM quarantine WHERE entry = ?').run(id)
+  release(id: number, settled: { readonly delivered: number; readonly filtered: number }): void {
+    transaction(this.#db, () => {
+      this.#statements
+        .prepare(
+          `UPDATE objects SET quarantined = quarantined - ?1 - ?2, delivered = delivered + ?1, filtered = filtered + ?2
+         WHERE id = (SELECT object_id FROM quarantine WHERE entry = ?3 AND kind = 'records')`,
+        )
+        .run(settled.delivered, settled.filtered, id)
+      this.#statements.prepare('DELETE FROM quarantine WHERE entry = ?').run(id)
+    })
   }
+}
+
+function bytesOf(numbers: Uint32Array): Buffer {
+  return Buffer.from(numbers.buffer, numbers.byteOffset, numbers.byteLength)
+}
+
+function numbersOf(compressed: Uint8Array): Uint32Array {
+  const bytes = zstdDecompressSync(compressed)
+  return new Uint32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length))
 }
 
 function entryOf(row: Row): QuarantineEntry {

@@ -8,7 +8,8 @@ import { type LedgerPlace, ledgerConformance, listed, settled } from '../../test
 import type { Log } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
 import { databasePath } from './database.ts'
-import { type LedgerOptions, openLedger, type SqliteLedger } from './sqlite.ts'
+import type { LedgerOptions } from './meta.ts'
+import { openLedger, type SqliteLedger } from './sqlite.ts'
 
 const root = mkdtempSync(join(tmpdir(), 's3s-ledger-'))
 after(() => rmSync(root, { recursive: true, force: true }))

@@ -7,35 +7,27 @@
  */
 import { existsSync, rmSync } from 'node:fs'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import type { ListedObject, Log, Outcome } from '../core/component.ts'
+import type { ListedObject, Outcome } from '../core/component.ts'
 import { type Counts, nothingCounted, type Position, startOfObject } from '../core/delivery.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { databasePath, openDatabase } from './database.ts'
-import type { Horizon, Ledger, ObjectEntry, ObjectState, QuarantineEntry, RejectedRecords, Totals } from './ledger.ts'
+import type {
+  Horizon,
+  Ledger,
+  ObjectEntry,
+  ObjectState,
+  QuarantineEntry,
+  RejectedMessage,
+  RejectedRecords,
+  Totals,
+} from './ledger.ts'
 import { takeLock } from './lock.ts'
-import { firstHorizon, firstMeta, holderOf, type Meta, readMeta, writeMeta } from './meta.ts'
+import { firstHorizon, firstMeta, holderOf, type LedgerOptions, type Meta, readMeta, writeMeta } from './meta.ts'
 import { ObjectTable } from './object-table.ts'
 import { QuarantineTable } from './quarantine-table.ts'
+import { RunTable } from './run-table.ts'
 import { makeParent, readStateFile, setAside, writeStateFile } from './state-file.ts'
 import { transaction } from './statements.ts'
-
-export interface LedgerOptions {
-  /** Path of state.json; the database stands beside it. */
-  readonly statePath: string
-  /**
-   * `exclusive`: to run, or to move the place; only one process. `shared`: to look and to requeue while it runs.
-   * `readonly`: writes nothing at all; without a ledger it is an empty one.
-   */
-  readonly mode: 'exclusive' | 'shared' | 'readonly'
-  readonly log: Log
-  readonly nowMs: () => number
-  /** Where a first start begins, ms since the epoch; 0 for the beginning. */
-  readonly startMs: number
-  /** How long rows are kept that nothing needs any more. */
-  readonly retentionMs: number
-  /** How far before the time in a state.json without a ledger reading begins: what was late then may not have been read. */
-  readonly lookbackMs: number
-}
 
 /** Throws ledger.locked, ledger.corrupt or state.corrupt, with what to do. */
 export function openLedger(o: LedgerOptions): SqliteLedger {
@@ -51,6 +43,7 @@ export class SqliteLedger implements Ledger {
   readonly #db: DatabaseSync
   readonly #objects: ObjectTable
   readonly #quarantine: QuarantineTable
+  readonly runs: RunTable
   readonly #lock: { close(): void } | undefined
   readonly #putTotals: StatementSync
   /** Objects under way, and whether their row is behind. */
@@ -85,6 +78,7 @@ export class SqliteLedger implements Ledger {
       this.#objects = new ObjectTable(this.#db)
       this.#putTotals = this.#db.prepare(`INSERT OR REPLACE INTO meta (name, value) VALUES ('totals', ?)`)
       this.#quarantine = new QuarantineTable(this.#db, o.nowMs)
+      this.runs = new RunTable(this.#db)
       this.#meta = readMeta(this.#db, firstHorizon(o))
       if (o.mode === 'exclusive') this.#reconcile(exists)
       else if (!exists) this.#meta.horizon = firstHorizon(o)
@@ -131,7 +125,10 @@ export class SqliteLedger implements Ledger {
       }
     }
     this.#meta.setAside = false
-    transaction(this.#db, () => writeMeta(this.#db, this.#meta))
+    transaction(this.#db, () => {
+      this.runs.closeKilled()
+      writeMeta(this.#db, this.#meta)
+    })
     this.save()
     if (this.#saveFailed) {
       throw new StreamError(
@@ -190,6 +187,7 @@ export class SqliteLedger implements Ledger {
       state: 'active',
       attempts: (known?.attempts ?? 0) + 1,
       error: undefined,
+      startedMs: this.#o.nowMs(),
       updatedMs: this.#o.nowMs(),
     }
     if (known && finalStates.has(known.state)) this.#counted.set(id, known.counts.bytes)
@@ -245,6 +243,10 @@ export class SqliteLedger implements Ledger {
     this.#quarantine.keepRecords(records)
   }
 
+  rejectMessage(message: RejectedMessage): void {
+    this.#quarantine.keepMessage(message)
+  }
+
   quarantine(o: { readonly limit?: number } = {}): QuarantineEntry[] {
     return this.#quarantine.list(o.limit ?? -1)
   }
@@ -258,19 +260,15 @@ export class SqliteLedger implements Ledger {
   }
 
   requeue(ids: readonly number[] | 'all'): number {
-    let marked = 0
-    transaction(this.#db, () => {
-      marked = this.#quarantine.requeue(ids)
-    })
-    return marked
+    return this.#quarantine.requeue(ids)
   }
 
   requeued(): QuarantineEntry[] {
     return this.#quarantine.requeued()
   }
 
-  release(id: number, delivered = 0): void {
-    transaction(this.#db, () => this.#quarantine.release(id, delivered))
+  release(id: number, settled = { delivered: 0, filtered: 0 }): void {
+    this.#quarantine.release(id, settled)
   }
 
   objects(o: { readonly states?: readonly ObjectState[]; readonly limit?: number } = {}): ObjectEntry[] {

@@ -1,6 +1,7 @@
 /** `edgedelta`: an HTTP input of an Edge Delta agent. */
 import * as z from 'zod'
 import type { Definition, Sink } from '../core/component.ts'
+import { urlWithoutSecrets } from './http-endpoints.ts'
 import { HttpSink, httpFields, httpNotes } from './http.ts'
 
 export const edgedeltaConfig = z.strictObject({ type: z.literal('edgedelta'), ...httpFields })
@@ -15,6 +16,7 @@ Agents before 2.11 make one log of each POST: use \`body_mode: single\` with the
 **Guarantee**: at least once, into the memory of the agent. The agent answers 2xx before it has passed the records on; what it loses
 when it is killed cannot be known here.`,
   config: edgedeltaConfig,
+  place: ({ endpoints }) => endpoints.map(urlWithoutSecrets).join(', '),
   examples: [
     {
       title: 'Two inputs of the local agent',

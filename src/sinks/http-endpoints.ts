@@ -46,7 +46,7 @@ export interface HttpConnection {
 }
 
 export interface PostOptions extends Signal {
-  /** Path below the endpoint, with its leading slash; the endpoint itself if left out. */
+  /** Path below the endpoint, with its leading slash, and query; the endpoint itself if left out. */
   readonly path?: string
   /** True if the body of a 2xx answer is wanted. */
   readonly answer?: boolean
@@ -129,11 +129,13 @@ export class Endpoint {
     }
   }
 
-  /** The endpoint itself, or a path below it. */
+  /** The endpoint itself, or a path below it; a query is added to that of the endpoint. */
   #target(path: string | undefined): URL {
     if (path === undefined) return this.#url
     const url = new URL(this.#url)
-    url.pathname = `${url.pathname.replace(/\/$/, '')}${path}`
+    const [below, query] = path.split('?', 2)
+    url.pathname = `${url.pathname.replace(/\/$/, '')}${below}`
+    if (query !== undefined) url.search = url.search === '' ? query : `${url.search}&${query}`
     return url
   }
 
@@ -270,6 +272,17 @@ export class Endpoint {
   async close(): Promise<void> {
     await this.#pool.destroy()
   }
+}
+
+/** A URL fit for logs: without user, password and query, which may hold a token. */
+export function urlWithoutSecrets(text: string): string {
+  if (!URL.canParse(text)) return text
+  const url = new URL(text)
+  url.username = ''
+  url.password = ''
+  const { search } = url
+  url.search = ''
+  return search === '' ? url.href : `${url.href}?…`
 }
 
 export function basicHeader(username: string, password: string): string {

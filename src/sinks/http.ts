@@ -4,7 +4,7 @@ import { recordAt } from '../core/block.ts'
 import type { Batch, BatchLimits, Context, Definition, Refused, RetryWaits, Signal, Sink } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
 import { arrayBody, ndjsonBody } from './http-body.ts'
-import { basicHeader } from './http-endpoints.ts'
+import { basicHeader, urlWithoutSecrets } from './http-endpoints.ts'
 import { basicAuth, bearerAuth, HttpSender, senderFields } from './http-sender.ts'
 import { batchField } from './sink-fields.ts'
 
@@ -116,6 +116,7 @@ export const httpSink: Definition<typeof httpConfig, Sink> = {
 
 **Guarantee**: at least once. A 2xx answer counts as accepted; what the receiver does then is its affair.`,
   config: httpConfig,
+  place: ({ endpoints }) => endpoints.map(urlWithoutSecrets).join(', '),
   examples: [
     {
       title: 'Two receivers with a token',

@@ -26,6 +26,24 @@ export interface AwsConfig {
   readonly external_id?: string | undefined
 }
 
+/** The `credentials` of a client that assumes a role, nothing if none is configured. */
+export function assumedRole({ role_arn: RoleArn, external_id: ExternalId }: AwsConfig) {
+  if (RoleArn === undefined) return {}
+  return {
+    // Loaded only where a role is assumed: it brings a client for every way there is to log in.
+    credentials: async () => {
+      const { fromTemporaryCredentials } = await import('@aws-sdk/credential-providers')
+      return await fromTemporaryCredentials({
+        params: {
+          RoleArn,
+          RoleSessionName: 's3-streamer',
+          ...(ExternalId === undefined ? {} : { ExternalId }),
+        },
+      })()
+    },
+  }
+}
+
 /** A client for `connections` requests at once. */
 export function createS3Client(config: AwsConfig, connections: number): S3Client {
   const region = config.region ?? (config.endpoint === undefined ? undefined : (process.env.AWS_REGION ?? 'us-east-1'))
@@ -34,22 +52,7 @@ export function createS3Client(config: AwsConfig, connections: number): S3Client
     ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),
     forcePathStyle: config.force_path_style ?? config.endpoint !== undefined,
     followRegionRedirects: true,
-    ...(config.role_arn === undefined
-      ? {}
-      : {
-          // Loaded only where a role is assumed: it brings a client for every way there is to log in.
-          credentials: async () => {
-            const { fromTemporaryCredentials } = await import('@aws-sdk/credential-providers')
-            const ExternalId = config.external_id
-            return await fromTemporaryCredentials({
-              params: {
-                RoleArn: config.role_arn,
-                RoleSessionName: 's3-streamer',
-                ...(ExternalId === undefined ? {} : { ExternalId }),
-              },
-            })()
-          },
-        }),
+    ...assumedRole(config),
     // A part of an object cannot be compared with the checksum of the whole, and S3-compatible servers trip over it.
     responseChecksumValidation: 'WHEN_REQUIRED',
     requestChecksumCalculation: 'WHEN_REQUIRED',

@@ -65,7 +65,7 @@ class Place {
       retentionMs: 0,
       lookbackMs: parsed.lookback,
     })
-    this.source = s3ScanSource.create(parsed, { ...context, ledger: this.ledger, timeFromKey })
+    this.source = s3ScanSource.create(parsed, { ...context, ledger: this.ledger, dryRun: false, timeFromKey })
     return this
   }
 

@@ -11,7 +11,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HeadObjectCommand, ListObjectsV2Command, type S3Client } from '@aws-sdk/client-s3'
 import { backoffMs } from '../core/backoff.ts'
-import type { Definition, Outcome, Signal, Source, SourceContext } from '../core/component.ts'
+import type { Outcome, Signal, Source, SourceContext, SourceDefinition } from '../core/component.ts'
 import type { Counts } from '../core/delivery.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import type { ObjectEntry, ObjectState } from '../ledger/ledger.ts'
@@ -19,7 +19,7 @@ import { templateLevels } from './partition.ts'
 import { createS3Client, s3Error, s3ListError } from './s3-connection.ts'
 import { S3Listing } from './s3-listing.ts'
 import { etagOf, objectId, readObject, type S3Object } from './s3-object.ts'
-import { type S3ScanConfig, s3ScanConfig } from './s3-scan-config.ts'
+import { type S3ScanConfig, s3ScanConfig, startAtMs } from './s3-scan-config.ts'
 
 /** An object that had vanished or was replaced, and is listed again as it was, is there to be read. */
 const settledStates: ReadonlySet<ObjectState> = new Set(['done', 'quarantined', 'requeued', 'failed'])
@@ -333,7 +333,7 @@ function fromEntry({ id, bucket, key, size, timeMs, lastModifiedMs }: ObjectEntr
   return { id, bucket, key, size, timeMs, lastModifiedMs, etag: etagOf(id) }
 }
 
-export const s3ScanSource: Definition<typeof s3ScanConfig, Source<S3Object>, SourceContext> = {
+export const s3ScanSource: SourceDefinition<typeof s3ScanConfig, S3Object> = {
   type: 's3_scan',
   summary: 'Lists a bucket at an interval and reads each new object once.',
   notes: `Every scan lists what may hold new objects: date folders are recognised (\`partition\`), and the last \`lookback\` is listed
@@ -350,6 +350,11 @@ window reaches; a sweep at the start, in \`run --once\` and every \`lookback\` g
 
 **Guarantee**: at least once. Objects in Glacier go to quarantine with the reason; zero-byte objects and folder markers count as done.`,
   config: s3ScanConfig,
+  place: ({ bucket, prefix }) => `s3://${bucket}/${prefix}`,
+  start: ({ start_at, delay_window, lookback }, nowMs) => ({
+    startMs: startAtMs(start_at, nowMs - delay_window) ?? 0,
+    lookbackMs: lookback,
+  }),
   examples: [
     {
       title: 'Hive-style date folders below a prefix',

@@ -24,6 +24,7 @@ export function formatOf(format: Partial<Format> = {}): Format {
     decoder: 'auto',
     skipHeaderLines: 0,
     fieldSeparator: undefined,
+    fieldNames: undefined,
     multilineStart: undefined,
     recordsPath: undefined,
     matchesKey: () => true,

@@ -155,7 +155,7 @@ export function ledgerConformance(name: string, place: () => LedgerPlace): void 
     assert.deepEqual(ledger.requeued(), [])
     assert.equal(ledger.quarantine().length, 1)
     ledger.requeue([entry.id])
-    ledger.release(entry.id, 1)
+    ledger.release(entry.id, { delivered: 1, filtered: 0 })
     assert.deepEqual(ledger.quarantine(), [])
     const { delivered, quarantined } = ledger.find(listed('a').id)?.counts ?? nothingCounted
     assert.deepEqual([delivered, quarantined], [5, 0])

@@ -1,0 +1,78 @@
+/** One row for each run of the pipeline: when, how long, what became of its objects and records. */
+import type { DatabaseSync } from 'node:sqlite'
+import type { RunEntry, RunLog } from './ledger.ts'
+import { Statements } from './statements.ts'
+
+export const runSchema = `
+CREATE TABLE IF NOT EXISTS runs (
+  run INTEGER PRIMARY KEY AUTOINCREMENT, started_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL, mode TEXT NOT NULL,
+  outcome TEXT NOT NULL, objects TEXT NOT NULL, counts TEXT NOT NULL, figures TEXT NOT NULL, error TEXT
+);
+`
+
+interface Row {
+  run: number
+  started_ms: number
+  updated_ms: number
+  mode: string
+  outcome: string
+  objects: string
+  counts: string
+  figures: string
+  error: string | null
+}
+
+/** Runs that are kept: a daemon makes one for each start, a timer one for each minute. */
+const keptRuns = 10_000
+
+export class RunTable implements RunLog {
+  readonly #statements: Statements
+  readonly #exists: boolean
+
+  constructor(db: DatabaseSync) {
+    this.#statements = new Statements(db)
+    // A ledger of an older version that is only looked at has no such table.
+    this.#exists = db.prepare(`SELECT 1 FROM sqlite_schema WHERE name = 'runs'`).get() !== undefined
+  }
+
+  next(): number {
+    const row = this.#statements.prepare(`SELECT coalesce(max(run), 0) + 1 AS next FROM runs`).get()
+    return (row as { next: number }).next
+  }
+
+  put(run: RunEntry): void {
+    this.#statements
+      .prepare(`INSERT OR REPLACE INTO runs (run, started_ms, updated_ms, mode, outcome, objects, counts, figures, error)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+      .run(
+        ...[run.id, Math.round(run.startedMs), Math.round(run.updatedMs), run.mode, run.outcome],
+        ...[JSON.stringify(run.objects), JSON.stringify(run.counts), JSON.stringify(run.figures), run.error ?? null],
+      )
+    this.#statements.prepare('DELETE FROM runs WHERE run <= ?').run(run.id - keptRuns)
+  }
+
+  /** Runs that did not end by themselves: to be called by the one process that may run. */
+  closeKilled(): void {
+    this.#statements.prepare(`UPDATE runs SET outcome = 'killed' WHERE outcome = 'running'`).run()
+  }
+
+  list({ sinceMs = 0, limit = -1 }: { readonly sinceMs?: number; readonly limit?: number } = {}): RunEntry[] {
+    if (!this.#exists) return []
+    const sql = 'SELECT * FROM runs WHERE updated_ms >= ? ORDER BY run DESC LIMIT ?'
+    return (this.#statements.prepare(sql).all(sinceMs, limit) as unknown as Row[]).map(entryOf)
+  }
+}
+
+function entryOf(row: Row): RunEntry {
+  return {
+    id: row.run,
+    startedMs: row.started_ms,
+    updatedMs: row.updated_ms,
+    mode: row.mode as RunEntry['mode'],
+    outcome: row.outcome as RunEntry['outcome'],
+    objects: JSON.parse(row.objects) as RunEntry['objects'],
+    counts: JSON.parse(row.counts) as RunEntry['counts'],
+    figures: JSON.parse(row.figures) as RunEntry['figures'],
+    error: row.error ?? undefined,
+  }
+}

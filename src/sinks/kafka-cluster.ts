@@ -1,0 +1,358 @@
+/** The brokers of a Kafka cluster: connections, which versions they speak, and who leads which partition of the topic. */
+import { isIP } from 'node:net'
+import {
+  type API,
+  apiVersionsV0,
+  apiVersionsV3,
+  Connection,
+  type ConnectionOptions,
+  initProducerIdV1,
+  initProducerIdV2,
+  initProducerIdV3,
+  initProducerIdV4,
+  metadataV7,
+  metadataV8,
+  metadataV9,
+  metadataV10,
+  metadataV11,
+  metadataV12,
+} from '@platformatic/kafka'
+import type { Signal } from '../core/component.ts'
+import { StreamError } from '../core/errors.ts'
+import { version } from '../telemetry/version.ts'
+import { codeName, foreignFailure, protocolFailure } from './kafka-errors.ts'
+import { type ProduceAnswer, type ProduceRequest, produce, produceApi } from './kafka-produce.ts'
+
+/** A leader may change without a word to us if we never write to its partition. */
+const metadataMaxAgeMs = 300_000
+/** Bit of WRITE in authorized operations: `org.apache.kafka.common.acl.AclOperation`. */
+const writeOperation = 1 << 4
+const operationsUnknown = -2147483648
+
+export interface BrokerAddress {
+  readonly host: string
+  readonly port: number
+}
+
+/** What is known of the topic: leaders[p] leads partition p, undefined if nobody does. */
+export interface Topic {
+  readonly leaders: ReadonlyArray<BrokerAddress | undefined>
+  /** False if the broker says that we may not write; undefined if it says nothing. */
+  readonly isWritable: boolean | undefined
+}
+
+export interface ProducerIdentity {
+  readonly producerId: bigint
+  readonly producerEpoch: number
+}
+
+/** A connection that is ready: authenticated, and it is known what the broker speaks. */
+interface Link {
+  readonly address: BrokerAddress
+  readonly connection: Connection
+  readonly versions: ReadonlyMap<number, { readonly min: number; readonly max: number }>
+  /** The broker wants nothing before this time; ms of the monotonic clock. */
+  pausedUntilMs: number
+  /** True when it has answered more than which versions it speaks. */
+  isProven: boolean
+}
+
+type MetadataApi = typeof metadataV12.api
+type InitProducerIdApi = typeof initProducerIdV4.api
+/** Newest first. Metadata 7 and InitProducerId 1 came with Kafka 2.1 and before. */
+const metadataApis: readonly MetadataApi[] = [
+  metadataV12,
+  metadataV11,
+  metadataV10,
+  metadataV9,
+  metadataV8,
+  metadataV7,
+].map(({ api }) => api)
+const initProducerIdApis: readonly InitProducerIdApi[] = [
+  initProducerIdV4,
+  initProducerIdV3,
+  initProducerIdV2,
+  initProducerIdV1,
+].map(({ api }) => api)
+
+export interface ClusterOptions {
+  readonly brokers: readonly BrokerAddress[]
+  readonly topic: string
+  readonly clientId: string
+  readonly connection: ConnectionOptions
+}
+
+export class KafkaCluster implements AsyncDisposable {
+  readonly #o: ClusterOptions
+  readonly #links = new Map<string, Promise<Link>>()
+  /** Connections that are open or being opened. */
+  readonly #connections = new Set<Connection>()
+  #topic: Topic | undefined
+  #topicAtMs = 0
+  #asking: Promise<Topic> | undefined
+  /** Brokers to ask, the configured ones and those they told of; `#nextBroker` counts on when one fails. */
+  #brokers: readonly BrokerAddress[]
+  #nextBroker = 0
+  #isDisposed = false
+
+  constructor(o: ClusterOptions) {
+    this.#o = o
+    this.#brokers = o.brokers
+  }
+
+  /** Who leads the partitions; asked again when it is old or was found wrong. Throws if there is no such topic for us. */
+  async topic(o: Signal): Promise<Topic> {
+    if (this.#topic && performance.now() - this.#topicAtMs < metadataMaxAgeMs) return this.#topic
+    this.#asking ??= this.#askTopic().finally(() => {
+      this.#asking = undefined
+    })
+    return await untilAborted(this.#asking, o.signal)
+  }
+
+  /** What is known of the topic was wrong: ask again before the next use. */
+  forgetTopic(): void {
+    this.#topic = undefined
+  }
+
+  /** A producer id that nobody has had before: https://kafka.apache.org/protocol#The_Messages_InitProducerId */
+  async newProducer(o: Signal): Promise<ProducerIdentity> {
+    const what = 'cannot get a producer id'
+    return await this.#onAnyBroker(what, o, async (link) => {
+      const api = newest(link, initProducerIdApis, 'InitProducerId')
+      const { producerId, producerEpoch } = await api.async(link.connection, null, 0)
+      return { producerId, producerEpoch }
+    })
+  }
+
+  /** Connects to the broker, authentication included. */
+  async connect(address: BrokerAddress, o: Signal): Promise<void> {
+    await untilAborted(this.#link(address), o.signal)
+  }
+
+  /** Throws a StreamError if there is no answer; then it is unknown whether the broker has the records. */
+  async produce(
+    address: BrokerAddress,
+    request: Omit<ProduceRequest, 'version' | 'topic'>,
+    o: Signal,
+  ): Promise<ProduceAnswer> {
+    const { topic } = this.#o
+    const link = await untilAborted(this.#link(address), o.signal)
+    const range = link.versions.get(produceApi.key)
+    const version = Math.min(produceApi.maxVersion, range?.max ?? 0)
+    if (version < Math.max(produceApi.minVersion, range?.min ?? 0)) throw tooOld(nameOf(address), 'Produce', range)
+    await this.#pause(link, o)
+    try {
+      const answer = await untilAborted(produce(link.connection, { ...request, version, topic }), o.signal)
+      if (answer.throttleMs > 0) link.pausedUntilMs = performance.now() + answer.throttleMs
+      return answer
+    } catch (error) {
+      if (!o.signal.aborted) this.#drop(link)
+      throw foreignFailure(`cannot write to topic ${topic} on ${nameOf(address)}`, error)
+    }
+  }
+
+  /** KIP-219: a throttled client keeps still by itself; the broker would leave its requests unread. */
+  async #pause(link: Link, { signal }: Signal): Promise<void> {
+    const waitMs = link.pausedUntilMs - performance.now()
+    if (waitMs <= 0) return
+    let timer: NodeJS.Timeout | undefined
+    const waiting = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, waitMs)
+    })
+    await untilAborted(waiting, signal).finally(() => clearTimeout(timer))
+  }
+
+  async #askTopic(): Promise<Topic> {
+    const { topic } = this.#o
+    const what = `cannot find topic ${topic}`
+    const brokers = new Map<number, BrokerAddress>()
+    const found = await this.#onAnyBroker(what, undefined, async (link) => {
+      const answer = await metadataOf(newest(link, metadataApis, 'Metadata'), link.connection, topic)
+      for (const { nodeId, host, port } of answer.brokers) brokers.set(nodeId, { host, port })
+      return answer.topics.find(({ name }) => name === topic)
+    })
+    const code = found?.errorCode ?? 3
+    if (!found || (code !== 0 && codeName(code) !== 'LEADER_NOT_AVAILABLE')) {
+      const failure = protocolFailure(what, code)
+      // What a write may wait for, the operator has to mend here: the cluster knows no such topic.
+      throw codeName(code) === 'UNKNOWN_TOPIC_OR_PARTITION' ? new StreamError('sink.access', failure.message) : failure
+    }
+    const configured = new Set(this.#o.brokers.map(nameOf))
+    this.#brokers = [...this.#o.brokers, ...[...brokers.values()].filter((it) => !configured.has(nameOf(it)))]
+    const leaders = new Array<BrokerAddress | undefined>(found.partitions.length).fill(undefined)
+    for (const { partitionIndex, leaderId } of found.partitions) leaders[partitionIndex] = brokers.get(leaderId)
+    const operations = found.topicAuthorizedOperations
+    const isWritable = operations === operationsUnknown ? undefined : (operations & writeOperation) !== 0
+    this.#topic = { leaders, isWritable }
+    this.#topicAtMs = performance.now()
+    return this.#topic
+  }
+
+  /** Asks the brokers in turn until one answers. */
+  async #onAnyBroker<T>(what: string, o: Signal | undefined, ask: (link: Link) => Promise<T>): Promise<T> {
+    const brokers = this.#brokers
+    const failures: StreamError[] = []
+    for (let i = 0; i < brokers.length; i += 1) {
+      const address = brokers[this.#nextBroker % brokers.length] as BrokerAddress
+      let link: Link | undefined
+      try {
+        const asked = this.#link(address).then(async (it) => {
+          link = it
+          const answer = await ask(it)
+          it.isProven = true
+          return answer
+        })
+        return await (o ? untilAborted(asked, o.signal) : asked)
+      } catch (error) {
+        if (o?.signal.aborted) throw error
+        const isLoginMissing = link && !link.isProven && !link.connection.isConnected() && !this.#o.connection.sasl
+        const hint = isLoginMissing ? ' (does the listener want a login? then set auth)' : ''
+        const failure = foreignFailure(`${what} at ${nameOf(address)}${hint}`, error)
+        // The others would say the same of a login or a right.
+        if (failure.code === 'sink.access') throw failure
+        if (link) this.#drop(link)
+        failures.push(failure)
+        this.#nextBroker += 1
+      }
+    }
+    if (failures.length === 1) throw failures[0]
+    throw new StreamError('sink.unavailable', `${what}: ${failures.length} brokers failed`, {
+      cause: new AggregateError(failures),
+    })
+  }
+
+  /** The connection to a broker, opened if there is none. */
+  async #link(address: BrokerAddress): Promise<Link> {
+    const name = nameOf(address)
+    const known = this.#links.get(name)
+    if (known) {
+      const link = await known
+      // Nothing else may be sent between the two requests of a login that is renewed (KIP-368).
+      if (link.connection.status === 'reauthenticating') await link.connection.ready().catch(() => undefined)
+      if (link.connection.isConnected()) return link
+      if (this.#links.get(name) === known) this.#links.delete(name)
+      return await this.#link(address)
+    }
+    if (this.#isDisposed) throw new StreamError('run.aborted', 'the sink is closed')
+    const opening = this.#open(address)
+    this.#links.set(name, opening)
+    opening.catch(() => {
+      if (this.#links.get(name) === opening) this.#links.delete(name)
+    })
+    return await opening
+  }
+
+  async #open(address: BrokerAddress): Promise<Link> {
+    const { host, port } = address
+    const connection = new Connection(this.#o.clientId, {
+      ...this.#o.connection,
+      // RFC 6066 allows no IP address as server name.
+      tlsServerName: isIP(host) === 0,
+    })
+    this.#connections.add(connection)
+    connection.on('close', () => this.#connections.delete(connection))
+    // The library tells whoever waits for an answer only that the connection was closed.
+    let reason: Error | undefined
+    connection.on('error', (error) => {
+      reason = error
+    })
+    const what = `cannot connect to broker ${nameOf(address)}`
+    try {
+      await connection.connect(host, port)
+    } catch (error) {
+      this.#end(connection)
+      throw foreignFailure(what, error)
+    }
+    try {
+      return { address, connection, versions: await versionsOf(connection), pausedUntilMs: 0, isProven: false }
+    } catch (error) {
+      this.#end(connection)
+      const hint = this.#o.connection.tls
+        ? 'does it want a client certificate?'
+        : 'does the listener want TLS? then give the sink a `tls` block'
+      const text = `${what}: it ended the connection at the first request (${hint})`
+      throw new StreamError('sink.unavailable', text, { cause: reason ?? error })
+    }
+  }
+
+  /** Ends a connection that has failed: what it may still answer belongs to nobody. */
+  #drop(link: Link): void {
+    this.#links.delete(nameOf(link.address))
+    this.#end(link.connection)
+  }
+
+  #end(connection: Connection): void {
+    this.#connections.delete(connection)
+    // Rejects nothing: the library answers open requests when the socket is closed.
+    void connection.close()
+    connection.socket?.destroy()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isDisposed = true
+    for (const connection of [...this.#connections]) this.#end(connection)
+    await Promise.allSettled(this.#links.values())
+    for (const connection of [...this.#connections]) this.#end(connection)
+    this.#links.clear()
+  }
+}
+
+/** Metadata of one topic. Errors of topics are data here; the library throws them with the answer inside. */
+async function metadataOf(api: MetadataApi, connection: Connection, topic: string) {
+  try {
+    // The rights are in the answer of versions 8 to 12; older ones leave the wish out.
+    return await api.async(connection, [topic], false, true)
+  } catch (error) {
+    if (error instanceof AggregateError && 'response' in error && error.response !== undefined)
+      return error.response as Awaited<ReturnType<MetadataApi['async']>>
+    throw error
+  }
+}
+
+async function versionsOf(connection: Connection): Promise<Link['versions']> {
+  const ask = async () => {
+    try {
+      return await apiVersionsV3.api.async(connection, 's3-streamer', version)
+    } catch (error) {
+      // KIP-511: a broker that is older than version 3 says so in the form of version 0.
+      if (!(error instanceof AggregateError)) throw error
+      return await apiVersionsV0.api.async(connection, '', '')
+    }
+  }
+  const { apiKeys } = await ask()
+  return new Map(apiKeys.map(({ apiKey, minVersion, maxVersion }) => [apiKey, { min: minVersion, max: maxVersion }]))
+}
+
+function newest<A extends API<never, unknown>>(link: Link, apis: readonly A[], name: string): A {
+  const range = link.versions.get(apis[0]?.key ?? -1)
+  const api = apis.find(({ version }) => range !== undefined && version >= range.min && version <= range.max)
+  if (!api) throw tooOld(nameOf(link.address), name, range)
+  return api
+}
+
+function tooOld(broker: string, api: string, range: { min: number; max: number } | undefined): StreamError {
+  const speaks = range ? `versions ${range.min} to ${range.max}` : 'none'
+  return new StreamError(
+    'sink.access',
+    `cannot write to ${broker}: of ${api} it speaks ${speaks}, and this sink none of those (Kafka 2.1 or later is needed)`,
+  )
+}
+
+/** `host:port`, as the configuration writes it. */
+export function nameOf({ host, port }: BrokerAddress): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+/** The promise's outcome, or a throw as soon as the signal is aborted; the work itself goes on and is ignored. */
+export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const onAbort = () =>
+    reject(new StreamError('run.aborted', 'write interrupted by the stop', { cause: signal.reason }))
+  if (signal.aborted) onAbort()
+  signal.addEventListener('abort', onAbort)
+  try {
+    return await Promise.race([work, promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}

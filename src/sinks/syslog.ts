@@ -1,0 +1,149 @@
+/** `syslog`: records as syslog messages, over UDP, TCP or TLS. */
+import type {
+  Batch,
+  BatchLimits,
+  Bound,
+  Context,
+  Definition,
+  Log,
+  MetricSpec,
+  RetryWaits,
+  Signal,
+  Sink,
+} from '../core/component.ts'
+import { StreamError } from '../core/errors.ts'
+import { SocketWriter } from './socket-writer.ts'
+import { endpointsOf, messageFormatOf, type SyslogConfig, syslogConfig } from './syslog-config.ts'
+import { type EncodedMessages, SyslogEncoder } from './syslog-encoder.ts'
+import { DatagramWriter } from './syslog-udp.ts'
+import { tlsOptions } from './tls.ts'
+
+export const syslogMetrics = {
+  syslog_messages_sent_total: { kind: 'counter', unit: '{message}', help: 'Messages handed to the receiver.' },
+  syslog_bytes_sent_total: { kind: 'counter', unit: 'By', help: 'Bytes of those messages, framing included.' },
+  syslog_truncated_total: { kind: 'counter', unit: '{message}', help: 'Messages cut at max_message_bytes.' },
+  syslog_errors_total: {
+    kind: 'counter',
+    unit: '{error}',
+    help: 'Batches that could not be sent, tried again or not.',
+  },
+} as const satisfies Record<string, MetricSpec>
+
+/** Sends encoded messages; resolves when they were handed over. */
+interface Transmitter extends AsyncDisposable {
+  check(o: Signal): Promise<void>
+  write(messages: EncodedMessages, o: Signal): Promise<void>
+}
+
+class SyslogSink implements Sink {
+  readonly maxInFlight: number
+  readonly limits: BatchLimits
+  readonly retry: RetryWaits
+  readonly #encoder: SyslogEncoder
+  readonly #transmitter: Transmitter
+  readonly #metrics: Bound<typeof syslogMetrics>
+  readonly #log: Log
+  readonly #maxMessageBytes: number
+  #hasToldOfCuts = false
+
+  constructor(config: SyslogConfig, context: Context) {
+    const { batch, retry } = config
+    const [{ transport } = { transport: 'tcp' as const }] = endpointsOf(config)
+    const format = messageFormatOf(config, transport)
+    this.maxInFlight = config.max_in_flight
+    this.limits = { records: batch.records, bytes: batch.bytes, lingerMs: batch.linger }
+    this.retry = { minMs: retry.min, maxMs: retry.max }
+    this.#encoder = new SyslogEncoder(format)
+    this.#maxMessageBytes = format.maxMessageBytes
+    this.#metrics = context.meter.bind(syslogMetrics, {})
+    this.#log = context.log
+    this.#transmitter = transmitterOf(config, context)
+  }
+
+  async check(o: Signal): Promise<void> {
+    await this.#transmitter.check(o)
+  }
+
+  async write(batch: Batch, o: Signal): Promise<undefined> {
+    o.signal.throwIfAborted()
+    const messages = this.#encoder.encode(batch)
+    try {
+      await this.#transmitter.write(messages, o)
+    } catch (error) {
+      if (!(error instanceof StreamError) || error.code !== 'run.aborted') this.#metrics.syslog_errors_total.add(1)
+      throw error
+    }
+    this.#metrics.syslog_messages_sent_total.add(messages.ends.length)
+    this.#metrics.syslog_bytes_sent_total.add(messages.data.length)
+    if (messages.truncated > 0) this.#cut(messages.truncated)
+  }
+
+  #cut(messages: number): void {
+    this.#metrics.syslog_truncated_total.add(messages)
+    if (this.#hasToldOfCuts) return
+    this.#hasToldOfCuts = true
+    this.#log.warn(
+      { maxMessageBytes: this.#maxMessageBytes },
+      'records longer than max_message_bytes are cut; raise it if the receiver takes more (said once, see syslog_truncated_total)',
+    )
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#transmitter[Symbol.asyncDispose]()
+  }
+}
+
+function transmitterOf(config: SyslogConfig, { log }: Context): Transmitter {
+  const endpoints = endpointsOf(config)
+  const { timeout: timeoutMs, connect_timeout: connectTimeoutMs } = config
+  if (endpoints[0]?.transport === 'udp') return new DatagramWriter({ endpoints, connectTimeoutMs, log })
+  const tls = endpoints[0]?.transport === 'tls' ? tlsOptions(config.tls) : undefined
+  const writer = new SocketWriter({ endpoints, tls, connectTimeoutMs, timeoutMs, log, what: 'syslog' })
+  return {
+    check: (o) => writer.connect(o),
+    write: ({ data }, o) => writer.write(data, o),
+    [Symbol.asyncDispose]: () => writer[Symbol.asyncDispose](),
+  }
+}
+
+export const syslogSink: Definition<typeof syslogConfig, Sink> = {
+  type: 'syslog',
+  summary: 'Sends records as syslog messages (RFC 5424 or 3164) over UDP, TCP or TLS.',
+  notes: `Each record is one message. With \`rfc5424\` its structured data say where it came from:
+\`[origin@32473 bucket="logs" key="2026/11/21/a.gz" version="9b2c…" record="17"]\`. \`bucket/key@version#record\` is the same for a record that is
+sent again. The element is left out of messages where it would take half of \`max_message_bytes\` or more. \`rfc3164\` has no room for it.
+
+- TCP frames messages by octet counting (RFC 6587) and leaves their bytes as they are, line feeds and invalid UTF-8 included. TLS knows no
+  other framing (RFC 5425).
+- With \`framing: lf\`, and with \`rfc3164\` on every transport, control characters but the tab are escaped as rsyslog does: \`#012\` is a line feed.
+- UDP sends one message per datagram. Messages larger than the MTU are sent in fragments, and are lost if one fragment is.
+- A message longer than \`max_message_bytes\` is cut between characters and counted in \`syslog_truncated_total\`. Set it to what the receiver takes
+  (rsyslog: \`maxMessageSize\`; syslog-ng: \`log-msg-size()\`).
+- With several endpoints the first one that works takes everything; when it fails, the next one takes over. A batch that a failing receiver
+  had taken in part is sent again as a whole.
+
+**Guarantee**: at least once, as far as the kernel of this machine. Syslog has no acknowledgement: a batch counts as accepted when the kernel
+has taken all of it and the connection is whole. What is still in socket buffers when the receiver or the network dies is lost without a
+word; so is what a receiver had not yet stored when it crashed. UDP loses what does not fit, and says nothing; only a port where nobody listens
+may be noticed. Where no record may be lost, use a receiver that answers (\`http\`, \`elasticsearch\`, \`kafka\`).`,
+  config: syslogConfig,
+  place: ({ endpoints }) => endpoints.join(', '),
+  examples: [
+    {
+      title: 'rsyslog or syslog-ng over TLS, with a second one to take over',
+      config: {
+        type: 'syslog',
+        endpoints: ['tls://logs-a.example.com:6514', 'tls://logs-b.example.com:6514'],
+        tls: { ca_file: '/etc/s3-streamer/ca.pem' },
+        facility: 'local3',
+        app_name: 'cloudtrail',
+        severity_field: 'level',
+      },
+    },
+    {
+      title: 'An old receiver on UDP',
+      config: { type: 'syslog', endpoints: ['udp://127.0.0.1:514'], format: 'rfc3164' },
+    },
+  ],
+  create: (config, context) => new SyslogSink(config, context),
+}

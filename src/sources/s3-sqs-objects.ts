@@ -1,0 +1,117 @@
+/** The S3 side of `s3_sqs`: objects of many buckets and regions, found and read as their events name them. */
+import { HeadObjectCommand, type S3Client } from '@aws-sdk/client-s3'
+import type { Signal } from '../core/component.ts'
+import { StreamError } from '../core/errors.ts'
+import { createS3Client, s3Error } from './s3-connection.ts'
+import type { NotifiedObject } from './s3-notification.ts'
+import { objectId, readObject, type S3Object } from './s3-object.ts'
+import type { S3SqsConfig } from './s3-sqs-config.ts'
+import { regionOf } from './sqs-queue.ts'
+
+/** An object as a message tells of it. */
+export interface NotifiedS3Object extends S3Object {
+  readonly otherKey: string | undefined
+  readonly region: string | undefined
+  readonly eventMs: number | undefined
+}
+
+export class NotifiedObjects implements Disposable {
+  readonly #config: S3SqsConfig
+  readonly #timeFromKey: (key: string) => number | undefined
+  readonly #clients = new Map<string, S3Client>()
+
+  constructor(config: S3SqsConfig, timeFromKey: (key: string) => number | undefined) {
+    this.#config = config
+    this.#timeFromKey = timeFromKey
+  }
+
+  /**
+   * The object of an event, which may have been sent at `sentMs`. If the event names no version, S3 is asked, so that the
+   * object is read as one and known again. Throws a StreamError if it does not answer.
+   */
+  async resolve(notified: NotifiedObject, sentMs: number): Promise<NotifiedS3Object> {
+    const { bucket, key, otherKey, etag, size, region, eventMs } = notified
+    const timeMs = this.#timeFromKey(key) ?? eventMs ?? sentMs
+    const rest = { otherKey, region, eventMs, timeMs, lastModifiedMs: eventMs ?? sentMs }
+    if (etag !== undefined) return { id: objectId(bucket, key, etag), bucket, key, etag: `"${etag}"`, size, ...rest }
+    for (const candidate of otherKey === undefined ? [key] : [key, otherKey]) {
+      try {
+        return { ...(await this.#head(bucket, candidate, region)), eventMs }
+      } catch (error) {
+        if (!(error instanceof StreamError) || error.code !== 'source.vanished') throw error
+      }
+    }
+    // It is given out all the same: that it is gone is an outcome too, and is written down.
+    return { id: objectId(bucket, key, `~${sentMs}`), bucket, key, etag: undefined, size, ...rest }
+  }
+
+  /** The version that is there now. Throws a StreamError. */
+  async current({ bucket, key, region, eventMs }: NotifiedS3Object): Promise<NotifiedS3Object> {
+    return { ...(await this.#head(bucket, key, region)), eventMs }
+  }
+
+  async find(key: string, o: Signal & { readonly bucket?: string | undefined }): Promise<NotifiedS3Object> {
+    if (o.bucket !== undefined) return await this.#head(o.bucket, key, undefined, o.signal)
+    const hint = 'name the object as s3://bucket/key'
+    throw new StreamError('source.access', `cannot find ${key}: the queue tells of many buckets (${hint})`)
+  }
+
+  async #head(
+    bucket: string,
+    key: string,
+    region: string | undefined,
+    signal?: AbortSignal,
+  ): Promise<NotifiedS3Object> {
+    try {
+      const command = new HeadObjectCommand({ Bucket: bucket, Key: key })
+      const head = await this.#client(region).send(command, signal ? { abortSignal: signal } : {})
+      const lastModifiedMs = head.LastModified?.getTime() ?? 0
+      return {
+        id: objectId(bucket, key, head.ETag || `~${head.ContentLength}-${lastModifiedMs}`),
+        bucket,
+        key,
+        etag: head.ETag || undefined,
+        size: head.ContentLength,
+        timeMs: this.#timeFromKey(key) ?? lastModifiedMs,
+        lastModifiedMs,
+        otherKey: undefined,
+        region,
+        eventMs: undefined,
+      }
+    } catch (error) {
+      throw s3Error(error, `find s3://${bucket}/${key}`)
+    }
+  }
+
+  async *open(object: NotifiedS3Object, offset: number, o: Signal): AsyncGenerator<Buffer, void, undefined> {
+    const client = this.#client(object.region)
+    try {
+      yield* readObject(client, object, offset, o)
+    } catch (error) {
+      const { otherKey } = object
+      if (!(error instanceof StreamError) || error.code !== 'source.vanished' || otherKey === undefined) throw error
+      try {
+        yield* readObject(client, { ...object, key: otherKey }, offset, o)
+      } catch (second) {
+        // Missing under both names: then it is the first one that is missing.
+        throw second instanceof StreamError && second.code === 'source.vanished' ? error : second
+      }
+    }
+  }
+
+  /** An endpoint of its own has all buckets; in AWS the event says in which region its bucket is. */
+  #client(region: string | undefined): S3Client {
+    const config = this.#config
+    const used = config.endpoint === undefined ? (region ?? config.region ?? regionOf(config.queue_url)) : config.region
+    let client = this.#clients.get(used ?? '')
+    if (!client) {
+      client = createS3Client(used === undefined ? config : { ...config, region: used }, config.workers + 16)
+      this.#clients.set(used ?? '', client)
+    }
+    return client
+  }
+
+  [Symbol.dispose](): void {
+    for (const client of this.#clients.values()) client.destroy()
+  }
+}
