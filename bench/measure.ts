@@ -80,28 +80,40 @@ export function figures(usage: { readonly seconds: number; readonly cpuSeconds: 
   return { cpuSecondsPerGb: usage.cpuSeconds / (bytes / 1e9), mbPerSecond: bytes / 1e6 / usage.seconds }
 }
 
-/** The servers of a scenario, running; `stats` also sets all counters to 0. */
-export async function startServers(
-  scenario: string,
-  amount?: number,
-): Promise<{ readonly served: Served; stats(): Promise<Stats>; close(): Promise<void> }> {
-  const script = fileURLToPath(new URL('servers.ts', import.meta.url))
-  const args = [script, scenario, ...(amount === undefined ? [] : [String(amount)])]
-  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+/** A script that says in its first line where it serves, and serves until `close`. */
+export async function startScript<T>(
+  name: string,
+  args: readonly (string | number)[],
+): Promise<{ readonly served: T; close(): Promise<void> }> {
+  const script = fileURLToPath(new URL(name, import.meta.url))
+  const child = spawn(process.execPath, [script, ...args.map(String)], { stdio: ['pipe', 'pipe', 'inherit'] })
   const closed = once(child, 'close')
   const line = await Promise.race([
     once(createInterface({ input: child.stdout }), 'line').then(([text]) => text as string),
     closed.then(() => undefined),
   ])
-  if (line === undefined) throw new Error(`cannot start bench/servers.ts ${scenario}: it ended with ${child.exitCode}`)
-  const served = JSON.parse(line) as Served
+  if (line === undefined)
+    throw new Error(`cannot start bench/${name} ${args.join(' ')}: it ended with ${child.exitCode}`)
   return {
-    served,
-    stats: async () => (await (await fetch(served.stats, { method: 'POST' })).json()) as Stats,
+    served: JSON.parse(line) as T,
     close: async () => {
       child.stdin.end()
       await closed
     },
+  }
+}
+
+/** The servers of a scenario, running; `stats` also sets all counters to 0. */
+export async function startServers(
+  scenario: string,
+  amount?: number,
+): Promise<{ readonly served: Served; stats(): Promise<Stats>; close(): Promise<void> }> {
+  const args = amount === undefined ? [scenario] : [scenario, amount]
+  const { served, close } = await startScript<Served>('servers.ts', args)
+  return {
+    served,
+    stats: async () => (await (await fetch(served.stats, { method: 'POST' })).json()) as Stats,
+    close,
   }
 }
 

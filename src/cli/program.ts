@@ -39,6 +39,7 @@ Examples:
   $ s3-streamer -c /etc/s3-streamer.yaml             run until stopped, with another file than ./config.yaml
   $ s3-streamer explain s3://bucket/key              how is this object read
   $ s3-streamer explain ./local-file.gz              the same for a local file, with or without a configuration
+  $ s3-streamer history                              the last runs; with --objects the last objects
   $ s3-streamer state show                           how far it got
   $ s3-streamer state set 2025-10-12T21:00:00Z       go back (or on) to this time
   $ s3-streamer quarantine list                      what could not be delivered, and why
@@ -107,6 +108,29 @@ export function createCommands(
       const configGiven = self.getOptionValueSource('config') !== 'default'
       await finish(explain(target, { ...flags, configGiven }, whole))
     })
+
+  ofPipeline(root, 'history', 'the last runs, or the last objects: when, how long, what became of the records')
+    .option('--objects', 'objects instead of runs')
+    .option('--outcome <outcome>', 'only those that ended so, as in failed, quarantined, killed')
+    .option('--since <time>', 'only what went on at or after this time')
+    .option('--until <time>', 'only what went on at or before this time')
+    .addOption(new Option('--limit <n>', 'at most so many').argParser(entryCount).default(20))
+    .option('--json', 'as JSON lines')
+    .action(
+      async (
+        flags: CommonFlags & {
+          objects?: boolean
+          json?: boolean
+          outcome?: string
+          since?: string
+          until?: string
+          limit: number
+        },
+      ) => {
+        const { history } = await import('./history.ts')
+        await finish(history({ ...flags, objects: flags.objects ?? false, json: flags.json ?? false }, whole))
+      },
+    )
 
   const state = root.command('state').description('show or move the place in the bucket')
   ofPipeline(state, 'show', 'how far it got, and what is under way')
@@ -188,6 +212,11 @@ function optionLines(command: Command): string {
 function entryId(text: string): number {
   if (/^\d{1,15}$/.test(text)) return Number(text)
   throw new InvalidArgumentError('It is the number in the first column of `s3-streamer quarantine list`.')
+}
+
+function entryCount(text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('It is a whole number from 1 on.')
 }
 
 function entryIds(text: string, before: number[] | undefined): number[] {

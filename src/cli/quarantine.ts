@@ -87,9 +87,17 @@ function unknownEntry(id: number): string {
   return `there is no entry ${id} in quarantine: see \`s3-streamer quarantine list\`\n`
 }
 
-function entryLines({ id, kind, object, reason, records, createdMs, requeued }: QuarantineEntry): string {
-  const what = kind === 'object' ? 'object' : records === 1 ? '1 record' : `${count(records)} records`
-  const name = `s3://${object.bucket}/${object.key}`
+/** The object, or the message that is kept. */
+function nameOf({ kind, object }: QuarantineEntry): string {
+  return kind === 'message'
+    ? `queue ${object.key.split('#', 1)[0]}, message ${object.id}`
+    : `s3://${object.bucket}/${object.key}`
+}
+
+function entryLines(entry: QuarantineEntry): string {
+  const { id, kind, reason, records, createdMs, requeued } = entry
+  const what = kind !== 'records' ? kind : records === 1 ? '1 record' : `${count(records)} records`
+  const name = nameOf(entry)
   const mark = requeued ? '  (to be tried again)' : ''
   // The reason of an object begins with its name often enough; once is enough.
   const why = reason.replace(`${name}: `, 'it: ')
@@ -102,16 +110,18 @@ function describeEntry(pipeline: string, entry: QuarantineEntry, rejected: Rejec
   const { id, object, reason, position, createdMs, requeued } = entry
   const first = entry.kind === 'records' ? entry.firstRecord : position.records
   const place =
-    entry.kind === 'records'
-      ? `records ${count(first)} to ${count(first + entry.records - 1)} of the object, counted from 0`
-      : first > 0
-        ? `after ${count(first)} records, which were delivered`
-        : 'nothing of it could be read'
+    entry.kind === 'message'
+      ? 'the whole message, which was deleted from the queue'
+      : entry.kind === 'records'
+        ? `records ${count(first)} to ${count(first + entry.records - 1)} of the object, counted from 0`
+        : first > 0
+          ? `after ${count(first)} records, which were delivered`
+          : 'nothing of it could be read'
   const lines = [
     `entry      ${id}${requeued ? ' (to be tried again)' : ''}`,
     `pipeline   ${pipeline}`,
-    `object     s3://${object.bucket}/${object.key}`,
-    `version    ${object.id.slice(object.id.lastIndexOf('@') + 1)}`,
+    `${entry.kind === 'message' ? 'message' : 'object '}    ${nameOf(entry)}`,
+    ...(entry.kind === 'message' ? [] : [`version    ${object.id.slice(object.id.lastIndexOf('@') + 1)}`]),
     `since      ${utc(createdMs)}`,
     `where      ${place}`,
     `reason     ${reason}`,

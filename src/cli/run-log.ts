@@ -4,14 +4,18 @@ import { createLog } from '../telemetry/log.ts'
 import type { Io } from './program.ts'
 import type { Progress } from './progress.ts'
 
-/** The log of a run: on standard output, as in the seed; the progress bar makes room for each line. */
+/**
+ * The log of a run: on standard output, as in the seed, unless records go there; the progress bar makes room for each line.
+ */
 export function createRunLog(loaded: LoadedConfig, io: Io, progress?: Progress): Logger {
+  const takesRecords = loaded.pipelines.some(({ sink }) => sink.type === 'stdout')
   return createLog({
     ...loaded.logging,
-    color: io.color.stdout,
+    color: takesRecords ? io.color.stderr : io.color.stdout,
     write: (line) => {
       progress?.clear()
-      io.stdout(line)
+      if (takesRecords) io.stderr(line)
+      else io.stdout(line)
       progress?.restore()
     },
   })

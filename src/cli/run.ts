@@ -13,6 +13,7 @@ import { placeOf } from './place.ts'
 import type { ExitCode, Io } from './program.ts'
 import { Progress } from './progress.ts'
 import { createRunLog } from './run-log.ts'
+import { RunRecord } from './run-record.ts'
 
 export interface RunFlags {
   readonly config: string
@@ -102,8 +103,19 @@ async function runOne(
     timer = setTimeout(() => deadline.abort(new Error(`not everything was delivered within ${ms / 1000} s`)), ms)
   })
   const startMs = Date.now()
-  const totals = await pipeline.run({ once: flags.once, soft: o.soft, hard })
-  clearTimeout(timer)
+  const mode = flags.once ? 'once' : 'daemon'
+  const record = new RunRecord({ ledger: parts.ledger, source, mode, totals: () => pipeline.totals })
+  let totals: Totals
+  try {
+    totals = await pipeline.run({ once: flags.once, soft: o.soft, hard })
+  } catch (error) {
+    record.end('failed', error)
+    throw error
+  } finally {
+    clearTimeout(timer)
+  }
+  const hasFailed = totals.objects.failed + (source.progress.failed ?? 0) > 0
+  record.end(o.soft.aborted ? 'stopped' : hasFailed ? 'failed' : 'done')
   if (deadline.signal.aborted) {
     log.warn({}, 'stopped before everything under way was delivered; the next start goes on from the saved positions')
   }
@@ -111,7 +123,7 @@ async function runOne(
   const verb = o.soft.aborted ? 'stopped' : 'finished'
   const isIdle = Object.values(objects).every((n) => n === 0)
   log.info(summary(totals, Date.now() - startMs), isIdle ? `${verb}; there was no object to read` : verb)
-  return flags.once && objects.failed > 0 ? 1 : 0
+  return flags.once && hasFailed ? 1 : 0
 }
 
 /** A check that fails for good ends the start; one that may pass later does not: the retries will tell. */

@@ -2,6 +2,7 @@
 import type { LoadedConfig, PipelineConfig } from '../config/pipeline.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import type { Ledger, ObjectEntry } from '../ledger/ledger.ts'
+import { registry } from '../registry.ts'
 import { count, fileSize, utc } from '../telemetry/figures.ts'
 import { printable } from '../telemetry/text-line.ts'
 import { type LedgerMode, ledgerOf } from './assemble.ts'
@@ -35,7 +36,8 @@ function openObjects(ledger: Ledger): ObjectEntry[] {
   return ledger.objects({ states: ['active', 'failed'], limit: shownObjects })
 }
 
-function describe({ name, state }: PipelineConfig, ledger: Ledger): string {
+function describe(config: PipelineConfig, ledger: Ledger): string {
+  const { name, state } = config
   const { horizon, totals } = ledger
   const { checkpointMs, floor } = horizon
   const quarantined = ledger.quarantine().length
@@ -43,7 +45,9 @@ function describe({ name, state }: PipelineConfig, ledger: Ledger): string {
   const lines = [
     `pipeline     ${name}`,
     `state file   ${state.file_path}`,
-    `settled      ${checkpointMs > 0 ? `every object before ${utc(checkpointMs)}` : 'nothing yet: there was no whole scan'}`,
+    goesByTime(config)
+      ? `settled      ${checkpointMs > 0 ? `every object before ${utc(checkpointMs)}` : 'nothing yet: there was no whole scan'}`
+      : 'place        the queue knows what comes next',
     ...(floor.timeMs > 0 ? [`left alone   objects before ${utc(floor.timeMs)}`] : []),
     `read         ${count(totals.files)} objects, ${fileSize(totals.bytes)} uncompressed`,
     ...(totals.lastTimeMs > 0 ? [`newest       ${utc(totals.lastTimeMs)}  ${totals.lastKey}`] : []),
@@ -67,7 +71,14 @@ export async function setState(time: string, flags: Flags, io: Io): Promise<Exit
   }
   const loaded = openConfig(flags, io)
   if (!loaded) return 2
-  return eachLedger(loaded, io, 'exclusive', ({ name, state }, ledger) => {
+  return eachLedger(loaded, io, 'exclusive', (config, ledger) => {
+    const { name, state } = config
+    if (!goesByTime(config)) {
+      throw new StreamError(
+        'config.invalid',
+        `a ${config.source.type} source has no time to go to: what comes next is what its queue holds`,
+      )
+    }
     ledger.moveTo(ms)
     io.stdout(`${name}: the next start reads objects from ${utc(ms)} on (${state.file_path})\n`)
   })
@@ -88,16 +99,22 @@ export async function resetState(flags: Flags & { readonly yes: boolean }, io: I
       return 1
     }
   }
-  return eachLedger(loaded, io, 'exclusive', ({ name, source }, ledger) => {
+  return eachLedger(loaded, io, 'exclusive', (config, ledger) => {
     ledger.forget()
-    io.stdout(`${name}: forgotten; the next start begins at start_at: ${source.start_at}. The quarantine was kept.\n`)
+    const next = goesByTime(config) ? `; the next start begins at start_at: ${String(config.source.start_at)}` : ''
+    io.stdout(`${config.name}: forgotten${next}. The quarantine was kept.\n`)
   })
 }
 
 const timePattern = /^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$/i
 
+/** True if the source goes through objects by their time, and can be sent back. */
+function goesByTime({ source }: PipelineConfig): boolean {
+  return registry.sources.find(({ type }) => type === source.type)?.start !== undefined
+}
+
 /** RFC 3339, UTC where it names no zone, or Unix seconds; undefined if it is neither. */
-function timeFrom(text: string): number | undefined {
+export function timeFrom(text: string): number | undefined {
   // Fewer digits are a year that was meant, more are milliseconds.
   if (/^(0|\d{9,10})$/.test(text)) return Number(text) * 1000
   const [all, zone] = timePattern.exec(text) ?? []

@@ -38,18 +38,17 @@ export function namesOf(source: string, root: ASTNode): Names {
   const walk = new Walk(source)
   walk.visit(root, new Set())
   const inserts = [...walk.inserts].sort((a, b) => a - b)
+  let renamed = source
+  for (const at of walk.matchCalls) {
+    renamed = renamed.slice(0, at) + matchFunction + renamed.slice(at + matchFunction.length)
+  }
   let rewritten = ''
   let from = 0
   for (const at of inserts) {
-    rewritten += source.slice(from, at) + fieldPrefix
+    rewritten += renamed.slice(from, at) + fieldPrefix
     from = at
   }
-  rewritten += source.slice(from)
-  // Of the same length, so the order of the two edits does not matter as long as places are shifted.
-  for (const at of walk.matchCalls) {
-    const place = at + fieldPrefix.length * inserts.filter((insert) => insert <= at).length
-    rewritten = rewritten.slice(0, place) + matchFunction + rewritten.slice(place + matchFunction.length)
-  }
+  rewritten += renamed.slice(from)
   return {
     variables: walk.variables,
     fieldNames: walk.usesWhole ? undefined : walk.fieldNames,

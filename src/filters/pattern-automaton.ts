@@ -1,7 +1,8 @@
 /**
  * A Program as a table over bytes, filled as bytes come: the next state is one look-up away. A state is what goes on in the
- * program, and the bytes of a UTF-8 sequence that has begun. Fixed time per byte, whatever the pattern; when the table
- * grows too large it is emptied and filled anew.
+ * program, and the bytes of a UTF-8 sequence that has begun. When the table grows too
+ * large it is emptied and filled anew; even a pattern that needs a new state for every byte takes linear time, of some 50 ns
+ * per byte and thread.
  *
  *   table[state | byte]   >= 0  the next state
  *                         <  0  look again: `next` says what to do (found, never, or not known yet), `afterLineFeed` for LF
@@ -9,7 +10,7 @@
  * States are row offsets in the table, multiples of 256. The entries for LF always say "look again", because LF is where
  * records end; so a loop over the table needs no other test.
  */
-import { dead, invalidRune, matched, Program, recordStart, type Threads } from './pattern-program.ts'
+import { atRecordStart, dead, invalidRune, matched, Program, type Threads } from './pattern-program.ts'
 
 /** Or-ed to an entry that is no next state. */
 const lookAgain = 1 << 31
@@ -21,7 +22,7 @@ export const foundState = lookAgain | (0 * row)
 export const neverState = lookAgain | (1 * row)
 
 /** A UTF-8 sequence that has begun. */
-interface Partial {
+interface Sequence {
   readonly seen: number
   /** Bytes still to come. */
   readonly missing: number
@@ -35,18 +36,17 @@ interface Partial {
 
 interface State {
   readonly threads: Threads
-  readonly partial: Partial | undefined
+  readonly begun: Sequence | undefined
   afterLineFeed: number | undefined
   isMatchAtEnd: boolean | undefined
 }
 
-/** About what the states of one pattern may take in memory. */
-const limitBytes = 2 * 1024 * 1024
 /** States that can be in use at a time. */
 export const lanes = 4
 
 export class Automaton {
   readonly program: Program
+  readonly #limitBytes: number
   /** States in use. When the table is emptied they are given their new offsets here; all others are void then. */
   readonly live = new Int32Array(lanes).fill(foundState)
   #table = new Int32Array(64 * row)
@@ -58,8 +58,10 @@ export class Automaton {
   /** Times the table was emptied. */
   #epoch = 0
 
-  constructor(source: string) {
+  /** `limitBytes`: about what the states may take in memory. Throws config.invalid if the source is no RE2 expression. */
+  constructor(source: string, limitBytes = 2 * 1024 * 1024) {
     this.program = new Program(source)
+    this.#limitBytes = limitBytes
     this.#clear()
   }
 
@@ -70,10 +72,10 @@ export class Automaton {
 
   /** The state at the start of a record: also foundState or neverState. */
   get start(): number {
-    return this.startAt(recordStart)
+    return this.startAt(atRecordStart)
   }
 
-  /** The state at a place of which `context` is known. */
+  /** The state at a place of which `context` is known. May empty the table. */
   startAt(context: number): number {
     const known = this.#starts.get(context)
     if (known !== undefined) return known
@@ -89,12 +91,12 @@ export class Automaton {
 
   /** The state after `byte`; foundState or neverState if that is settled. May empty the table: see `live`. */
   next(state: number, byte: number): number {
-    const { threads, partial } = this.#at(state)
+    const { threads, begun } = this.#at(state)
     const epoch = this.#epoch
-    const next = this.#step(threads, partial, byte)
+    const next = this.#step(threads, begun, byte)
     // Emptied meanwhile: the row is another state's.
     if (epoch !== this.#epoch) return next
-    if (partial === undefined && byte < 0x80) {
+    if (begun === undefined && byte < 0x80) {
       const last = Math.min(this.program.classEnd(byte), 0x7f)
       this.#table.fill(next, state + this.program.classStart(byte), state + last + 1)
       this.#table[state + lf] = lookAgain | state
@@ -105,7 +107,7 @@ export class Automaton {
   /** The state after an LF that does not end the record. May empty the table. */
   afterLineFeed(state: number): number {
     const from = this.#at(state)
-    from.afterLineFeed ??= this.#step(from.threads, from.partial, lf)
+    from.afterLineFeed ??= this.#step(from.threads, from.begun, lf)
     return from.afterLineFeed
   }
 
@@ -113,7 +115,7 @@ export class Automaton {
   isMatchAtEnd(state: number): boolean {
     const from = this.#at(state)
     if (from.isMatchAtEnd !== undefined) return from.isMatchAtEnd
-    const threads = this.#breakOff(from.threads, from.partial)
+    const threads = this.#breakOff(from.threads, from.begun)
     from.isMatchAtEnd = threads === matched || (threads !== dead && this.program.isMatchAtEnd(threads))
     return from.isMatchAtEnd
   }
@@ -122,19 +124,19 @@ export class Automaton {
     return this.#states[state >>> 8] as State
   }
 
-  #step(threads: Threads, partial: Partial | undefined, byte: number): number {
-    if (partial === undefined) {
+  #step(threads: Threads, begun: Sequence | undefined, byte: number): number {
+    if (begun === undefined) {
       if (byte < 0x80) return this.#stateOf(this.program.step(threads, byte), undefined)
-      const begun = this.#begin(byte)
-      if (begun === undefined) return this.#stateOf(this.program.step(threads, invalidRune), undefined)
-      return this.#stateOf(threads, begun)
+      const first = this.#begin(byte)
+      if (first === undefined) return this.#stateOf(this.program.step(threads, invalidRune), undefined)
+      return this.#stateOf(threads, first)
     }
-    if (byte < partial.low || byte > partial.high) {
-      const after = this.#breakOff(threads, partial)
+    if (byte < begun.low || byte > begun.high) {
+      const after = this.#breakOff(threads, begun)
       return after === matched || after === dead ? this.#stateOf(after, undefined) : this.#step(after, undefined, byte)
     }
-    const { seen, missing, rune } = partial
-    const bits = partial.bits < 0 ? -1 : (partial.bits << 6) | (byte & 0x3f)
+    const { seen, missing, rune } = begun
+    const bits = begun.bits < 0 ? -1 : (begun.bits << 6) | (byte & 0x3f)
     if (missing === 1) return this.#stateOf(this.program.step(threads, bits < 0 ? rune : bits), undefined)
     return this.#stateOf(
       threads,
@@ -143,16 +145,16 @@ export class Automaton {
   }
 
   /** The threads behind a sequence that is not completed: each of its bytes is an invalid rune. */
-  #breakOff(threads: Threads, partial: Partial | undefined): Threads {
+  #breakOff(threads: Threads, begun: Sequence | undefined): Threads {
     let after = threads
-    for (let left = partial?.seen ?? 0; left > 0 && after !== matched && after !== dead; left -= 1) {
+    for (let left = begun?.seen ?? 0; left > 0 && after !== matched && after !== dead; left -= 1) {
       after = this.program.step(after, invalidRune)
     }
     return after
   }
 
   /** The sequence that begins with `byte`, undefined if none does. */
-  #begin(byte: number): Partial | undefined {
+  #begin(byte: number): Sequence | undefined {
     if (byte < 0xc2 || byte > 0xf4) return undefined
     const missing = byte < 0xe0 ? 1 : byte < 0xf0 ? 2 : 3
     const low = byte === 0xe0 ? 0xa0 : byte === 0xf0 ? 0x90 : 0x80
@@ -161,26 +163,26 @@ export class Automaton {
   }
 
   /** With the class of the rune in place of its bits as soon as that is certain: fewer states. */
-  #narrowed(partial: Partial): Partial {
-    if (partial.bits < 0) return partial
-    const rest = 6 * (partial.missing - 1)
-    const first = ((partial.bits << 6) | (partial.low & 0x3f)) << rest
-    const last = ((((partial.bits << 6) | (partial.high & 0x3f)) + 1) << rest) - 1
+  #narrowed(begun: Sequence): Sequence {
+    if (begun.bits < 0) return begun
+    const rest = 6 * (begun.missing - 1)
+    const first = ((begun.bits << 6) | (begun.low & 0x3f)) << rest
+    const last = ((((begun.bits << 6) | (begun.high & 0x3f)) + 1) << rest) - 1
     const rune = this.program.classStart(first)
-    return rune === this.program.classStart(last) ? { ...partial, bits: -1, rune } : partial
+    return rune === this.program.classStart(last) ? { ...begun, bits: -1, rune } : begun
   }
 
-  #stateOf(threads: Threads, partial: Partial | undefined): number {
+  #stateOf(threads: Threads, begun: Sequence | undefined): number {
     if (threads === matched) return foundState
     if (threads === dead) return neverState
-    const known = this.#byKey.get(keyOf(threads, partial))
+    const known = this.#byKey.get(keyOf(threads, begun))
     if (known !== undefined) return known
-    if (this.#bytes > limitBytes) this.#clear()
-    return this.#add(threads, partial)
+    if (this.#bytes > this.#limitBytes) this.#clear()
+    return this.#add(threads, begun)
   }
 
-  #add(threads: Threads, partial: Partial | undefined): number {
-    const key = keyOf(threads, partial)
+  #add(threads: Threads, begun: Sequence | undefined): number {
+    const key = keyOf(threads, begun)
     const known = this.#byKey.get(key)
     if (known !== undefined) return known
     const index = this.#states.length
@@ -194,8 +196,8 @@ export class Automaton {
       this.#idle = idle
     }
     this.#table.fill(lookAgain | state, state, state + row)
-    this.#idle[index] = threads.waiting.length === 0 && partial === undefined ? 1 : 0
-    this.#states.push({ threads, partial, afterLineFeed: undefined, isMatchAtEnd: undefined })
+    this.#idle[index] = threads.waiting.length === 0 && begun === undefined ? 1 : 0
+    this.#states.push({ threads, begun, afterLineFeed: undefined, isMatchAtEnd: undefined })
     this.#byKey.set(key, state)
     this.#bytes += 4 * row + 200 + 8 * threads.waiting.length + 2 * key.length
     return state
@@ -204,7 +206,7 @@ export class Automaton {
   #clear(): void {
     const before = this.#states
     // The rows of foundState and neverState are never looked into.
-    const none: State = { threads: dead, partial: undefined, afterLineFeed: undefined, isMatchAtEnd: undefined }
+    const none: State = { threads: dead, begun: undefined, afterLineFeed: undefined, isMatchAtEnd: undefined }
     this.#states = [none, none]
     this.#byKey = new Map()
     this.#starts = new Map()
@@ -212,14 +214,14 @@ export class Automaton {
     this.#epoch += 1
     for (const [lane, entry] of this.live.entries()) {
       if (entry === foundState || entry === neverState) continue
-      const { threads, partial } = before[(entry & ~lookAgain) >>> 8] as State
-      this.live[lane] = this.#add(threads, partial) | (entry & lookAgain)
+      const { threads, begun } = before[(entry & ~lookAgain) >>> 8] as State
+      this.live[lane] = this.#add(threads, begun) | (entry & lookAgain)
     }
   }
 }
 
-function keyOf(threads: Threads, partial: Partial | undefined): string {
-  if (partial === undefined) return threads.key
-  const { seen, missing, low, high, bits, rune } = partial
+function keyOf(threads: Threads, begun: Sequence | undefined): string {
+  if (begun === undefined) return threads.key
+  const { seen, missing, low, high, bits, rune } = begun
   return `${threads.key}/${seen},${missing},${low},${high},${bits},${rune}`
 }

@@ -1,12 +1,14 @@
 /**
  * An RE2 expression as sets of threads that run over runes: what a regular expression "is" between two characters. It
- * answers whether the expression is found at all, not where; that takes a fixed time per rune, whatever the pattern.
+ * answers whether the expression is found at all, not where; the time that takes per rune is at most
+ * in proportion to the length of the expression.
  *
  * re2js parses and compiles; its program is that of Go's regexp/syntax (https://pkg.go.dev/regexp/syntax#Prog), which it
  * gives through `re2().prog` without types.
  */
 import { RE2JS } from 're2js'
 import { explainError, StreamError } from '../core/errors.ts'
+import { regexProblem } from '../formats/schema.ts'
 
 /** One instruction; of those that consume a rune `matchRune` is what counts. */
 interface Instruction {
@@ -35,7 +37,7 @@ const beginConditions = condition.beginLine | condition.beginText
 const afterWord = 64
 
 /** Context of a place: at the start of a record, at a place that asks for nothing, behind a given byte. */
-export const recordStart = beginConditions
+export const atRecordStart = beginConditions
 export const anywhere = 0
 export function contextAfter(byte: number): number {
   return (byte === lf ? condition.beginLine : 0) | (isWordRune(byte) ? afterWord : 0)
@@ -52,15 +54,15 @@ export interface Threads {
   /** Equal for threads that go on equally. */
   readonly key: string
   /** Instructions that wait: for a rune, or for a condition that the next rune decides. Not those of a match that begins here. */
-  readonly waiting: readonly number[]
+  readonly waiting: Int32Array
   /** Begin conditions that hold here, and `afterWord`; 0 where nothing asks for them. */
   readonly context: number
 }
 
 /** A match is found. */
-export const matched: Threads = { key: 'matched', waiting: [], context: 0 }
+export const matched: Threads = { key: 'matched', waiting: new Int32Array(0), context: 0 }
 /** No match can be found in what follows. */
-export const dead: Threads = { key: 'dead', waiting: [], context: 0 }
+export const dead: Threads = { key: 'dead', waiting: new Int32Array(0), context: 0 }
 
 export class Program {
   readonly regex: RE2JS
@@ -72,6 +74,8 @@ export class Program {
   readonly #start: number
   readonly #isAnchored: boolean
   readonly #startHasConditions: boolean
+  /** By begin conditions: whether the pattern is found in nothing. */
+  readonly #startMatches: boolean[] = []
   /** First rune of each class, ascending from 0. Runes of a class are alike to every instruction. */
   readonly #classes: Int32Array
   /** Scratch of #follow: instructions visited in the walk with this number. */
@@ -84,7 +88,7 @@ export class Program {
     try {
       this.regex = RE2JS.compile(source)
     } catch (error) {
-      const reason = explainError(error)
+      const reason = regexProblem(source) ?? explainError(error)
       throw new StreamError('config.invalid', `${JSON.stringify(source)} is no RE2 expression: ${reason}`, {
         cause: error,
       })
@@ -99,7 +103,7 @@ export class Program {
     this.#visited = new Uint32Array(this.#code.length)
     this.#classes = runeClasses(this.#code)
     this.#startHasConditions =
-      this.#follow([this.#start], ~0, false, []) ||
+      this.#follow([], true, ~0, false, []) ||
       this.#code.some(({ op: kind }, pc) => kind === op.emptyWidth && this.#visited[pc] === this.#walk)
   }
 
@@ -126,7 +130,7 @@ export class Program {
       (context & beginConditions) |
       (rune === lf ? condition.endLine : 0) |
       (isWord === ((context & afterWord) !== 0) ? condition.noWordBoundary : condition.wordBoundary)
-    if (this.#follow(this.#withStart(threads), here, false, runnable)) return matched
+    if (this.#follow(threads.waiting, this.#mayStart(context), here, false, runnable)) return matched
     const next: number[] = []
     for (const pc of runnable) {
       const instruction = this.#at(pc)
@@ -140,11 +144,7 @@ export class Program {
     const { context } = threads
     const word = (context & afterWord) !== 0 ? condition.wordBoundary : condition.noWordBoundary
     const here = (context & beginConditions) | condition.endLine | condition.endText | word
-    return this.#follow(this.#withStart(threads), here, false, [])
-  }
-
-  #withStart({ waiting, context }: Threads): readonly number[] {
-    return this.#mayStart(context) ? [...waiting, this.#start] : waiting
+    return this.#follow(threads.waiting, this.#mayStart(context), here, false, [])
   }
 
   #mayStart(context: number): boolean {
@@ -152,27 +152,32 @@ export class Program {
   }
 
   #threads(next: readonly number[], context: number): Threads {
-    const waiting: number[] = []
+    const open: number[] = []
     const begins = context & beginConditions
-    if (this.#follow(next, begins, true, waiting)) return matched
+    if (this.#follow(next, false, begins, true, open)) return matched
     const mayStart = this.#mayStart(context)
-    if (mayStart && this.#follow([this.#start], begins, true, [])) return matched
-    if (!mayStart && waiting.length === 0) return dead
-    const asks = (mayStart && this.#startHasConditions) || waiting.some((pc) => this.#at(pc).op === op.emptyWidth)
+    if (mayStart) {
+      this.#startMatches[begins] ??= this.#follow([], true, begins, true, [])
+      if (this.#startMatches[begins]) return matched
+    } else if (open.length === 0) return dead
+    const waiting = Int32Array.from(open).sort()
+    const asks = (mayStart && this.#startHasConditions) || open.some((pc) => this.#at(pc).op === op.emptyWidth)
     const kept = asks ? context : this.#isAnchored ? context & condition.beginText : 0
-    waiting.sort((a, b) => a - b)
-    return { key: `${kept}:${waiting.join()}`, waiting, context: kept }
+    // The bytes as they are: with hundreds of threads, to write numbers out would take most of the time.
+    const key = `${kept}:${Buffer.from(waiting.buffer).toString('latin1')}`
+    return { key, waiting, context: kept }
   }
 
   /**
-   * Walks from `from` over all that consumes no rune; true if that reaches a match. What consumes one is put into `waiting`,
-   * and, with `isOpen`, conditions that the next rune may yet fulfil.
+   * Walks from `from`, and where a match may begin, over all that consumes no rune; true if that reaches a match. What consumes one is put into `waiting`,
+   * and, with `isOpen`, conditions that do not hold, as the next rune may yet fulfil them.
    */
-  #follow(from: readonly number[], here: number, isOpen: boolean, waiting: number[]): boolean {
+  #follow(from: ArrayLike<number>, alsoStart: boolean, here: number, isOpen: boolean, waiting: number[]): boolean {
     this.#walk += 1
     const stack = this.#stack
     stack.length = 0
-    for (const pc of from) stack.push(pc)
+    for (let i = 0; i < from.length; i += 1) stack.push(from[i] as number)
+    if (alsoStart) stack.push(this.#start)
     for (let pc = stack.pop(); pc !== undefined; pc = stack.pop()) {
       if (this.#visited[pc] === this.#walk) continue
       this.#visited[pc] = this.#walk
@@ -182,9 +187,8 @@ export class Program {
       else if (instruction.op === op.alt || instruction.op === op.altMatch) stack.push(instruction.out, instruction.arg)
       else if (instruction.op === op.nop || instruction.op === op.capture) stack.push(instruction.out)
       else if (instruction.op === op.emptyWidth) {
-        const missing = instruction.arg & ~here
-        if (missing === 0) stack.push(instruction.out)
-        else if (isOpen && (missing & beginConditions) === 0) waiting.push(pc)
+        if ((instruction.arg & ~here) === 0) stack.push(instruction.out)
+        else if (isOpen) waiting.push(pc)
       }
     }
     return false

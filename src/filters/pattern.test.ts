@@ -5,6 +5,8 @@ import { RE2JS } from 're2js'
 import { type Block, blockOf, recordAt } from '../core/block.ts'
 import { StreamError } from '../core/errors.ts'
 import { compilePattern, compileReplacement, replacementProblem } from './pattern.ts'
+import { Automaton } from './pattern-automaton.ts'
+import { BlockScan } from './pattern-scan.ts'
 
 function marked(source: string, block: Block): number[] {
   const hits = new Uint8Array(block.ends.length)
@@ -37,6 +39,11 @@ const lines = [
   Buffer.from([0xff, 0x41, 0xc3]),
   Buffer.from([0xe4, 0xb8, 0x41, 0xf0, 0x9f, 0x98, 0x20]),
   'x'.repeat(3000),
+  // Of three and four bytes, and no UTF-8: surrogates, too long forms, beyond U+10FFFF. And the last valid ones beside them.
+  ...['eda080', 'e08080', 'e09fbf', 'ed9fbf', 'e0a080', 'f4908080', 'f0808080', 'f08fbfbf', 'f48fbfbf', 'f0908080'].map(
+    (hex) => Buffer.from(hex, 'hex'),
+  ),
+  ...['c080', 'c1bf', 'c280', 'f5808080', 'e4b8', 'f09f98', 'e4b8e4b8ad', 'bf'].map((hex) => Buffer.from(hex, 'hex')),
 ]
 
 test('finds what re2js finds in each record', async (t) => {
@@ -71,7 +78,9 @@ test('finds what re2js finds in each record', async (t) => {
     ...[
       '.',
       '^.$',
+      '^.{2}$',
       '^.{3}$',
+      '^.{4}$',
       '^.{7}$',
       '(?s)^.{3}$',
       'line.second',
@@ -200,6 +209,19 @@ test('takes an LF for the end of a record where the records have none', () => {
       agrees(one, records, false)
     }),
     { numRuns: 500 },
+  )
+})
+
+test('finds the same however often its table is emptied', () => {
+  fc.assert(
+    fc.property(source, fc.array(record, { minLength: 1, maxLength: 12 }), fc.nat(12), (one, records, states) => {
+      fc.pre(records.some(({ length }) => length > 0))
+      const block = blockOf(records, 0, true)
+      const hits = new Uint8Array(block.ends.length)
+      new BlockScan(new Automaton(one, states * 1300)).mark(block, hits)
+      assert.deepEqual([...hits], expected(one, block))
+    }),
+    { numRuns: 1500 },
   )
 })
 

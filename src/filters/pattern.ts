@@ -4,7 +4,7 @@ import type { RE2JS } from 're2js'
 import type { Block } from '../core/block.ts'
 import { StreamError } from '../core/errors.ts'
 import { Automaton, foundState, neverState } from './pattern-automaton.ts'
-import { anywhere, contextAfter, Program, recordStart } from './pattern-program.ts'
+import { anywhere, atRecordStart, contextAfter, Program } from './pattern-program.ts'
 import { BlockScan } from './pattern-scan.ts'
 
 /**
@@ -25,6 +25,7 @@ export interface Replacement {
   /**
    * The record, without its LF, with every place the pattern is found in replaced, as RE2 does it: from the left, and no empty
    * one right behind another. The same object if it is found nowhere. All bytes between the places stay as they are.
+   * Linear in the record for each place, as in RE2: `x*y|x` looks to the end of the record at every x.
    */
   apply(record: Buffer): Buffer
 }
@@ -141,7 +142,7 @@ class AutomatonReplacement implements Replacement {
       near = record.indexOf(prefix, from)
       if (near < 0 || isLiteral) return near
     }
-    const context = prefix.length > 0 ? anywhere : from === 0 ? recordStart : contextAfter(record[from - 1] as number)
+    const context = prefix.length > 0 ? anywhere : from === 0 ? atRecordStart : contextAfter(record[from - 1] as number)
     let state = automaton.startAt(context)
     if (state === foundState) return near
     if (state === neverState) return -1

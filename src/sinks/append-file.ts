@@ -6,22 +6,25 @@
  * Gzip: each batch is a member that tells its own length in the extra field (RFC 1952 2.3.1.1), so a half one is found
  * without inflating the file, and cut off: behind it no reader would find the members that follow.
  */
-import { write as writeToFd } from 'node:fs'
 import { type FileHandle, mkdir, open, stat } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { crc32, deflateRaw } from 'node:zlib'
 import type { Log } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
 
-const writeSome = promisify(writeToFd)
 const deflate = promisify(deflateRaw)
 const lf = 10
 
+/** What an open file does, a FileHandle among others: writes at its end, perhaps only a part. */
+export interface PartWriter {
+  write(data: Buffer, offset: number, length: number): Promise<{ readonly bytesWritten: number }>
+}
+
 /** Writes all of it: a disk that is nearly full takes a part and says nothing before the next call. */
-export async function writeAll(fd: number, data: Buffer): Promise<void> {
+export async function writeAll(file: PartWriter, data: Buffer): Promise<void> {
   for (let at = 0; at < data.length; ) {
-    const { bytesWritten } = await writeSome(fd, data, at, data.length - at, null)
+    const { bytesWritten } = await file.write(data, at, data.length - at)
     at += bytesWritten
   }
 }
@@ -64,7 +67,8 @@ export class AppendFile {
     path: string,
     o: { readonly compression: 'none' | 'gzip'; readonly sync: boolean; readonly log: Log },
   ): Promise<AppendFile> {
-    await mkdir(dirname(path), { recursive: true })
+    const folder = dirname(resolve(path))
+    const firstMade = await mkdir(folder, { recursive: true })
     const handle = await open(path, 'a+')
     try {
       const facts = await handle.stat()
@@ -72,8 +76,12 @@ export class AppendFile {
         throw new StreamError('sink.access', `cannot append to ${path}: it is no regular file (choose another path)`)
       const repair = o.compression === 'gzip' ? cutHalfMember : endHalfLine
       const length = await repair(handle, path, facts.size, o.log)
-      // A new file is only there for good when its folder is on disk too.
-      if (o.sync && facts.size === 0) await syncFolder(dirname(path))
+      // A new file is only there for good when its folder is on disk too, and that one's, if it is new.
+      if (o.sync && facts.size === 0) {
+        await syncFolder(folder)
+        for (let at = folder; firstMade !== undefined && at.length >= firstMade.length; at = dirname(at))
+          await syncFolder(dirname(at))
+      }
       return new AppendFile(path, handle, `${facts.dev}:${facts.ino}`, length)
     } catch (error) {
       await handle.close()
@@ -93,7 +101,7 @@ export class AppendFile {
 
   async append(data: Buffer): Promise<void> {
     this.#length += data.length
-    await writeAll(this.#handle.fd, data)
+    await writeAll(this.#handle, data)
   }
 
   /** Resolves when the disk has what was appended. */
@@ -125,7 +133,7 @@ async function endHalfLine(handle: FileHandle, path: string, size: number, log: 
   const last = Buffer.alloc(1)
   await handle.read(last, 0, 1, size - 1)
   if (last[0] === lf) return size
-  await writeAll(handle.fd, Buffer.from('\n'))
+  await writeAll(handle, Buffer.from('\n'))
   log.warn({ path }, 'the last line of the file was not ended, as after a crash: ended it')
   return size + 1
 }

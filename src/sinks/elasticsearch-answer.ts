@@ -83,7 +83,7 @@ export function settleItems(answer: Buffer, progress: BulkProgress, target: stri
   }
   if (worst) {
     const { status, code, words } = worst
-    const hint = hintFor(words, status)
+    const hint = hintFor(words, status === 404 ? missingHint : statusHints[status])
     const message = `cannot index ${progress.left} of ${length} records in ${target}: ${status} ${words}${hint}`
     counts.failure = new StreamError(code, message, { data: { status, records: progress.left } })
   }
@@ -150,9 +150,9 @@ const operatorHints: ReadonlyArray<readonly [RegExp, string]> = [
   [/maximum (normal )?shards open/, 'raise cluster.max_shards_per_node, or use fewer indices'],
 ]
 
-/** What the operator can do about the server's words, in brackets, or nothing. */
-export function hintFor(words: string, status: number): string {
-  const hint = operatorHints.find(([pattern]) => pattern.test(words))?.[1] ?? statusHints[status]
+/** What the operator can do about the server's words, in brackets, or nothing; `otherwise` where the words say nothing. */
+export function hintFor(words: string, otherwise: string | undefined): string {
+  const hint = operatorHints.find(([pattern]) => pattern.test(words))?.[1] ?? otherwise
   return hint === undefined ? '' : ` (${hint})`
 }
 
@@ -161,10 +161,11 @@ export function isOperatorMatter(words: string): boolean {
   return operatorHints.some(([pattern]) => pattern.test(words))
 }
 
-const statusHints: Readonly<Record<number, string>> = {
+const missingHint = 'create the index, or let the cluster create it: action.auto_create_index'
+/** Statuses that mean the same of a whole request and of an item. */
+export const statusHints: Readonly<Record<number, string>> = {
   401: 'check `auth`',
   403: 'the user, key or role needs the privileges that the reference page of this sink lists',
-  404: 'create the index, or let the cluster create it: action.auto_create_index',
   429: 'the cluster is busy: records wait here until it takes them',
 }
 

@@ -166,3 +166,21 @@ test('a body larger than foreseen grows', () => {
     records,
   )
 })
+
+test('bodies that were given back are written over, and only they', () => {
+  const encoder = new BulkEncoder(bare)
+  const encode = (...records: string[]) => {
+    const batch = batchOf(blockOf(records))
+    return encoder.encode(batch, new Uint8Array(batch.count))
+  }
+  const first = encode('{"a":1}', '{"a":2}')
+  const held = encode('{"held":1}')
+  encoder.recycle(first)
+  const second = encode('{"b":1}')
+  assert.equal(second.buffer, first.buffer)
+  assert.equal(second.toString(), '{"index":{}}\n{"b":1}\n')
+  encoder.recycle(second)
+  const large = `{"c":"${'x'.repeat(10_000)}"}`
+  assert.equal(encode(large).toString(), `{"index":{}}\n${large}\n`)
+  assert.equal(held.toString(), '{"index":{}}\n{"held":1}\n')
+})

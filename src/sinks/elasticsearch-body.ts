@@ -70,7 +70,7 @@ export class BulkEncoder {
   readonly #lines = new WeakMap<Origin, ObjectLines>()
   /** Bodies of earlier requests, to be written over: the garbage collector is slow to give back large ones. */
   readonly #spare: Buffer[] = []
-  #out = nothing
+  #out: Buffer = nothing
   #at = 0
 
   constructor(shape: BulkShape) {

@@ -1,7 +1,7 @@
 /** What is asked of a cluster before anything is written to it: who it is, and whether it knows what the configuration names. */
 import type { Log, Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
-import { hintFor } from './elasticsearch-answer.ts'
+import { hintFor, statusHints } from './elasticsearch-answer.ts'
 import type { ElasticsearchConfig } from './elasticsearch-config.ts'
 import { hasPlaceholder } from './elasticsearch-index.ts'
 import type { Endpoint } from './http-endpoints.ts'
@@ -141,7 +141,8 @@ function statusOf(error: unknown): unknown {
 export function withHint(error: unknown): unknown {
   if (!(error instanceof StreamError)) return error
   const { status } = error.data
-  const hint = typeof status === 'number' ? hintFor(error.message, status) : ''
+  if (typeof status !== 'number') return error
+  const hint = hintFor(error.message, status === 404 || status === 405 ? 'check `endpoints`' : statusHints[status])
   if (hint === '') return error
   const { code, cause, data, retryAfterMs } = error
   return new StreamError(code, `${error.message}${hint}`, { cause, data, retryAfterMs })

@@ -234,6 +234,7 @@ test('whole requests: 413 splits, busy and ill servers pass, access and settings
     [503, '', 'sink.unavailable', /503/],
     [401, 'who', 'sink.access', /401: who \(check `auth`\)/],
     [403, '', 'sink.access', /privileges/],
+    [404, '', 'sink.access', /404 \(check `endpoints`\)/],
     [400, '{"error":"Malformed"}', 'sink.rejected', /Malformed/],
     [400, explicit, 'sink.access', /use an `index` without dates/],
     [200, 'hello', 'sink.unavailable', /no JSON/],

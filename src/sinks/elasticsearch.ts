@@ -84,7 +84,7 @@ class ElasticsearchSink implements Sink {
     const progress = this.#progress.get(batch) ?? new BulkProgress(batch.count)
     const body = this.#encoder.encode(batch, progress.settled)
     const answer = await this.#post(body, o)
-    // Only now: the socket may still read a body whose request has failed.
+    // Not after a failure: the socket may still be sending it.
     this.#encoder.recycle(body)
     const { existing, refused, failure } = settleItems(answer, progress, this.#target)
     this.#metrics.elasticsearch_items_existing_total.add(existing)

@@ -25,6 +25,8 @@ const verbs = ['{yyyy}', '{MM}', '{dd}', '{HH}', '{pipeline}']
 /** Files kept open between batches. */
 const openFiles = 16
 const hourMs = 3_600_000
+/** The last ms with a year of four digits. */
+const lastMs = Date.UTC(10_000, 0, 1) - 1
 
 export const fileConfig = z.strictObject({
   type: z.literal('file'),
@@ -173,9 +175,10 @@ class FileSink implements Sink {
   }
 
   #pathAt(timeMs: number): string {
-    const hour = Math.floor(timeMs / hourMs)
+    const ms = Number.isFinite(timeMs) ? Math.min(Math.max(timeMs, 0), lastMs) : 0
+    const hour = Math.floor(ms / hourMs)
     if (hour === this.#hour) return this.#path
-    const [yyyy = '', MM = '', dd = '', HH = ''] = new Date(timeMs).toISOString().split(/[-T:]/)
+    const [yyyy = '', MM = '', dd = '', HH = ''] = new Date(ms).toISOString().split(/[-T:]/)
     const values: Readonly<Record<string, string>> = { yyyy, MM, dd, HH, pipeline: this.#pipeline }
     this.#path = this.#config.path.replaceAll(/\{(\w+)\}/g, (_, verb: string) => values[verb] ?? '')
     this.#hour = hour
@@ -191,7 +194,7 @@ class FileSink implements Sink {
         this.#files.set(path, known)
         return known
       }
-      await known.close()
+      await this.#close(known)
     }
     const { compression, sync } = this.#config
     const file = await AppendFile.open(path, { compression, sync, log: this.#log })
@@ -206,7 +209,7 @@ class FileSink implements Sink {
       // Opening it anew repairs its end; records may then stand in it twice.
       this.#log.warn({ path: file.path, error: explainError(error) }, 'cannot take back half a batch')
       this.#files.delete(file.path)
-      await file.close().catch(() => undefined)
+      await this.#close(file)
     }
   }
 
@@ -214,14 +217,28 @@ class FileSink implements Sink {
     for (const [path, file] of this.#files) {
       if (this.#files.size <= openFiles) return
       this.#files.delete(path)
+      await this.#close(file)
+    }
+  }
+
+  async #close(file: AppendFile): Promise<void> {
+    try {
       await file.close()
+    } catch (error) {
+      this.#log.warn({ path: file.path, error: explainError(error) }, 'closing the file failed')
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const files = [...this.#files.values()]
-    this.#files.clear()
-    await Promise.all(files.map((file) => file.close()))
+    // A write that was aborted still takes back what it had appended.
+    await this.#slots.acquire({ signal: new AbortController().signal })
+    try {
+      const files = [...this.#files.values()]
+      this.#files.clear()
+      await Promise.all(files.map((file) => this.#close(file)))
+    } finally {
+      this.#slots.release()
+    }
   }
 }
 

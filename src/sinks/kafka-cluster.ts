@@ -93,7 +93,8 @@ export class KafkaCluster implements AsyncDisposable {
   /** Brokers to ask, the configured ones and those they told of; `#nextBroker` counts on when one fails. */
   #brokers: readonly BrokerAddress[]
   #nextBroker = 0
-  #isDisposed = false
+  /** Aborted when the sink is disposed. */
+  readonly #closing = new AbortController()
 
   constructor(o: ClusterOptions) {
     this.#o = o
@@ -159,7 +160,7 @@ export class KafkaCluster implements AsyncDisposable {
     const waiting = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, waitMs)
     })
-    await untilAborted(waiting, signal).finally(() => clearTimeout(timer))
+    await untilAborted(untilAborted(waiting, signal), this.#closing.signal).finally(() => clearTimeout(timer))
   }
 
   async #askTopic(): Promise<Topic> {
@@ -233,7 +234,7 @@ export class KafkaCluster implements AsyncDisposable {
       if (this.#links.get(name) === known) this.#links.delete(name)
       return await this.#link(address)
     }
-    if (this.#isDisposed) throw new StreamError('run.aborted', 'the sink is closed')
+    if (this.#closing.signal.aborted) throw new StreamError('run.aborted', 'the sink is closed')
     const opening = this.#open(address)
     this.#links.set(name, opening)
     opening.catch(() => {
@@ -256,7 +257,11 @@ export class KafkaCluster implements AsyncDisposable {
     connection.on('error', (error) => {
       reason = error
     })
-    const what = `cannot connect to broker ${nameOf(address)}`
+    const isConfigured = this.#o.brokers.some((broker) => nameOf(broker) === nameOf(address))
+    const origin = isConfigured
+      ? ''
+      : ', which the cluster gives as its address (see advertised.listeners of the broker)'
+    const what = `cannot connect to broker ${nameOf(address)}${origin}`
     try {
       await connection.connect(host, port)
     } catch (error) {
@@ -289,7 +294,7 @@ export class KafkaCluster implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#isDisposed = true
+    this.#closing.abort()
     for (const connection of [...this.#connections]) this.#end(connection)
     await Promise.allSettled(this.#links.values())
     for (const connection of [...this.#connections]) this.#end(connection)

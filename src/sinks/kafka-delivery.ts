@@ -77,8 +77,8 @@ export interface DeliveryTools {
   readonly topic: string
   readonly timeoutMs: number
   readonly maxMessageBytes: number
-  /** A producer that no other delivery uses. */
-  takeProducer(o: Signal): Promise<Producer>
+  /** A producer that no other delivery uses; `isNew`: with an id that no broker has seen. */
+  takeProducer(o: Signal & { readonly isNew: boolean }): Promise<Producer>
   /** The partition for the next record batch without keys. */
   nextPartition(topic: Topic): number
 }
@@ -97,6 +97,8 @@ export class KafkaDelivery {
   /** Records refused for good, by index in the batch. */
   readonly refused = new Map<number, StreamError>()
   producer: Producer | undefined
+  /** A broker has forgotten our producer: it will have forgotten those of other deliveries too. */
+  #wasForgotten = false
   readonly #batch: Batch
   readonly #keys: RecordKeys | undefined
   readonly #tools: DeliveryTools
@@ -121,7 +123,7 @@ export class KafkaDelivery {
     for (;;) {
       const open = [...this.#queues].filter(([partition]) => !blocked.has(partition))
       if (open.length === 0) break
-      this.producer ??= await this.#tools.takeProducer(o)
+      this.producer ??= await this.#tools.takeProducer({ signal: o.signal, isNew: this.#wasForgotten })
       const topic = await this.#tools.cluster.topic(o)
       const heads = open.map(([partition, [sending]]) => ({ partition, sending: sending as Sending }))
       const fail = (partition: number, error: StreamError, isSoon: boolean) => {
@@ -263,6 +265,7 @@ export class KafkaDelivery {
         this.#replaceHead(partition, [])
         return
       case 'forgotten':
+        this.#wasForgotten = true
         if (this.producer === sending.stamp?.producer) this.producer = undefined
         sending.stamp = undefined
         log.warn(

@@ -13,6 +13,7 @@ import { gzip, constants as zlib, zstdCompress } from 'node:zlib'
 import { compressionsAlgorithms, crc32c } from '@platformatic/kafka'
 import { recordNumber, recordStart } from '../core/block.ts'
 import type { Batch, Origin, Part } from '../core/component.ts'
+import { reclaim } from '../core/reclaim.ts'
 import type { RecordKeys } from './kafka-keys.ts'
 
 export type KafkaCompression = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd'
@@ -138,6 +139,8 @@ export class RecordEncoder {
       valueBytes += end - start
     }
     const bytes = Buffer.from(this.#scratch.subarray(0, at))
+    // The library makes a copy of its own for the request.
+    reclaim(2 * at)
     // One huge record must not hold its memory for ever.
     if (this.#scratch.length > 2 * this.#limitBytes) this.#scratch = Buffer.allocUnsafe(64 * 1024)
     writeHead(bytes, { count: i - from, baseTimestamp, maxTimestamp })

@@ -124,7 +124,8 @@ export class KafkaSink implements Sink {
       topic,
       timeoutMs: config.timeout,
       maxMessageBytes: config.max_message_bytes,
-      takeProducer: async (o) => this.#freeProducers.pop() ?? new Producer(await this.#cluster.newProducer(o)),
+      takeProducer: async ({ signal, isNew }) =>
+        (isNew ? undefined : this.#freeProducers.pop()) ?? new Producer(await this.#cluster.newProducer({ signal })),
       nextPartition: (known) => this.#nextPartition(known),
     }
   }

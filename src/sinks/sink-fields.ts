@@ -3,7 +3,7 @@ import * as z from 'zod'
 import { duration, size } from '../config/fields.ts'
 
 /** `batch`: how records are gathered. `maxBytes` is the most that may be configured. */
-export const batchField = (o: { records: number; bytes: string; maxBytes: string }) =>
+export const batchField = (o: { records: number; bytes: string; maxBytes: string; linger?: string }) =>
   z
     .strictObject({
       records: z.int().min(1).default(o.records).meta({ description: 'Most records in one batch.' }),
@@ -11,7 +11,7 @@ export const batchField = (o: { records: number; bytes: string; maxBytes: string
         .prefault(o.bytes)
         .meta({ description: 'Most bytes in one batch; only a single larger record exceeds it.' }),
       linger: duration({ min: '1ms' })
-        .prefault('1s')
+        .prefault(o.linger ?? '1s')
         .meta({ description: 'Longest wait of a record for its batch to fill.' }),
     })
     .prefault({})

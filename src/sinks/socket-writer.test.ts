@@ -168,7 +168,7 @@ test('the next endpoint takes over from one that is dead, and stays', async () =
 test('an endpoint that takes connections but no data does not keep the others from being used', async () => {
   await using stuck = await receiver({ accept: (socket) => socket.pause() })
   await using alive = await receiver()
-  await using writer = writerTo([stuck.port, alive.port], { timeoutMs: 100 })
+  await using writer = writerTo([stuck.port, alive.port], { timeoutMs: 500 })
   const data = Buffer.alloc(64_000_000, 'x')
   await failureOf(writer.write(data, live))
   await writer.write(data, live)

@@ -147,7 +147,7 @@ export class SocketWriter implements AsyncDisposable {
   #failed(target: Target, error: unknown): void {
     if (target.pausedUntilMs === 0)
       this.#o.log.warn(
-        { endpoint: target.name, error: explainError(error) },
+        { endpoint: target.name, error: error instanceof StreamError ? error.message : explainError(error) },
         `${this.#o.what} endpoint fails; its records wait or go to the others`,
       )
     target.pausedUntilMs = Date.now() + pauseMs

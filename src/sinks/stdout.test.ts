@@ -8,6 +8,7 @@ import { text } from 'node:stream/consumers'
 import { test } from 'node:test'
 import { batchOf, sinkConformance, testContext } from '../../test/conformance/sink.ts'
 import { blockOf } from '../core/block.ts'
+import type { Sink } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
 import { MemoryMeter } from '../telemetry/meter.ts'
 import { StdoutSink, stdoutConfig } from './stdout.ts'
@@ -127,11 +128,12 @@ test('a reader that is gone ends the pipeline: the error is none that is tried a
 })
 
 test('check finds standard output open', async () => {
-  const sink = new StdoutSink(config, testContext())
+  const sink: Sink = new StdoutSink(config, testContext())
   await sink.check(live)
   const folder = mkdtempSync(join(tmpdir(), 's3-stdout-'))
   const fd = openSync(join(folder, 'out'), 'a')
   closeSync(fd)
-  await assert.rejects(new StdoutSink(config, testContext(), fd).check(live), /standard output is closed/)
+  const closed: Sink = new StdoutSink(config, testContext(), fd)
+  await assert.rejects(closed.check(live), /standard output is closed/)
   rmSync(folder, { recursive: true })
 })

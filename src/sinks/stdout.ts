@@ -1,6 +1,7 @@
 /** `stdout`: records as lines on standard output, no faster than they are read there. */
-import { fstatSync } from 'node:fs'
+import { fstatSync, write as writeToFd } from 'node:fs'
 import { isatty } from 'node:tty'
+import { promisify } from 'node:util'
 import * as z from 'zod'
 import type {
   Batch,
@@ -21,7 +22,7 @@ import { batchField, retryField } from './sink-fields.ts'
 
 export const stdoutConfig = z.strictObject({
   type: z.literal('stdout'),
-  batch: batchField({ records: 1000, bytes: '256KiB', maxBytes: '10MiB' }),
+  batch: batchField({ records: 1000, bytes: '256KiB', maxBytes: '10MiB', linger: '200ms' }),
   retry: retryField,
 })
 export type StdoutConfig = z.output<typeof stdoutConfig>
@@ -33,6 +34,7 @@ export const stdoutMetrics = {
 } as const satisfies Record<string, MetricSpec>
 
 const lf = Buffer.from('\n')
+const writeSome = promisify(writeToFd)
 
 export class StdoutSink implements Sink {
   /** Lines of two batches must not mix. */
@@ -71,7 +73,7 @@ export class StdoutSink implements Sink {
       const data = pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces)
       this.#isMidLine = true
       if (hasReader(this.#fd)) await passed(data, o)
-      else await writeAll(this.#fd, data)
+      else await writeAll({ write: (...range) => writeSome(this.#fd, ...range) }, data)
       this.#isMidLine = false
       this.#metrics.stdout_records_written_total.add(batch.count)
       this.#metrics.stdout_bytes_written_total.add(data.length)

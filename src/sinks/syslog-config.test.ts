@@ -48,6 +48,8 @@ test('what cannot be is refused, with the key and the reason', () => {
     [{ app_name: 'two words' }, /^app_name: must be 1 to 48 printable ASCII/],
     [{ app_name: 'a'.repeat(49) }, /^app_name: /],
     [{ app_name: 'a'.repeat(33), format: 'rfc3164' }, /^app_name: must be at most 32/],
+    [{ app_name: 'a:b', format: 'rfc3164' }, /^app_name: must not contain/],
+    [{ proc_id: '1]', format: 'rfc3164' }, /^proc_id: must not contain/],
     [{ proc_id: 'a'.repeat(129) }, /^proc_id: /],
     [{ msg_id: 'a'.repeat(33) }, /^msg_id: /],
     [{ hostname: 'h'.repeat(256) }, /^hostname: /],

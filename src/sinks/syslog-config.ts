@@ -83,7 +83,7 @@ export const syslogConfig = z
         'Longest message, header included; longer ones are cut. Default: 8KiB on TCP and TLS, 2KiB on UDP, 1KiB on UDP with `rfc3164`.',
     }),
     tls: tlsSchema.prefault({}).meta({ description: 'TLS settings for tls endpoints.' }),
-    batch: batchField({ records: 1000, bytes: '1MiB', maxBytes: '10MiB' }),
+    batch: batchField({ records: 1000, bytes: '1MiB', maxBytes: '10MiB', linger: '200ms' }),
     max_in_flight: z
       .int()
       .min(1)
@@ -112,8 +112,11 @@ export const syslogConfig = z
     if (transport === 'udp' && (config.max_message_bytes ?? 0) > maxDatagramBytes)
       fail('max_message_bytes', `must be at most ${maxDatagramBytes} with udp://: a datagram holds no more`)
     if (config.bom && config.format === 'rfc3164') fail('bom', 'has no meaning with rfc3164')
-    if (config.format === 'rfc3164' && config.app_name.length > 32)
-      fail('app_name', 'must be at most 32 characters with rfc3164')
+    if (config.format === 'rfc3164') {
+      if (config.app_name.length > 32) fail('app_name', 'must be at most 32 characters with rfc3164')
+      for (const key of ['app_name', 'proc_id'] as const)
+        if (/[[\]:]/.test(config[key])) fail(key, 'must not contain "[", "]" or ":" with rfc3164: they end the tag')
+    }
   })
 export type SyslogConfig = z.output<typeof syslogConfig>
 

@@ -4,7 +4,7 @@
  */
 import { createSocket, type Socket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import type { Log, Signal } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { Slots } from '../core/slots.ts'
@@ -16,12 +16,19 @@ import type { EncodedMessages } from './syslog-encoder.ts'
 const sendsAtOnce = 64
 /** A receiver that moved to another address does not tell; its name does. */
 const resolveAgainMs = 300_000
+/** How long the first batch on a new socket waits for a refusal: as long as an answer from afar may take. */
+const provingMs = 100
+/** Pause between two warnings about the same. */
+const quietMs = 60_000
 
-/** One connected socket. `broken` is the first error that came since it was connected. */
+/** One connected socket. */
 interface Connection {
   readonly socket: Socket
   readonly sinceMs: number
-  broken: Error | undefined
+  /** Aborted with the first error that came since it was connected. */
+  readonly broken: AbortController
+  /** True if a batch was sent and not refused. */
+  isProven: boolean
 }
 
 export class DatagramWriter implements AsyncDisposable {
@@ -33,6 +40,7 @@ export class DatagramWriter implements AsyncDisposable {
   #current = 0
   #connection: Connection | undefined
   #isDisposed = false
+  #toldAtMs = Number.NEGATIVE_INFINITY
 
   constructor(o: {
     readonly endpoints: readonly SyslogEndpoint[]
@@ -77,8 +85,11 @@ export class DatagramWriter implements AsyncDisposable {
 
   async #send(messages: EncodedMessages, o: Signal): Promise<void> {
     const endpoint = this.#endpoints[this.#current] as SyslogEndpoint
-    if (this.#connection && (this.#connection.broken || Date.now() - this.#connection.sinceMs > resolveAgainMs))
+    const nowMs = Date.now()
+    if (this.#connection?.broken.signal.aborted) {
+      this.#tellOfLoss(nameOf(endpoint), this.#connection.broken.signal.reason, nowMs)
       this.#drop()
+    } else if (this.#connection && nowMs - this.#connection.sinceMs > resolveAgainMs) this.#drop()
     this.#connection ??= await this.#connect(endpoint, o)
     const connection = this.#connection
     const name = nameOf(endpoint)
@@ -87,11 +98,22 @@ export class DatagramWriter implements AsyncDisposable {
       // An ICMP answer from this machine is there by now; the second turn is the first that surely polled the socket.
       await turn()
       await turn()
+      if (!connection.isProven) await silence(connection, o)
     } catch (error) {
       throw sendError(name, error, o)
     }
     if (o.signal.aborted || this.#isDisposed) throw interrupted(name, o.signal.reason)
-    if (connection.broken) throw sendError(name, connection.broken, o)
+    if (connection.broken.signal.aborted) throw sendError(name, connection.broken.signal.reason, o)
+    connection.isProven = true
+  }
+
+  #tellOfLoss(endpoint: string, error: unknown, nowMs: number): void {
+    if (nowMs - this.#toldAtMs < quietMs) return
+    this.#toldAtMs = nowMs
+    this.#log.warn(
+      { endpoint, error: explainError(error) },
+      'the receiver refused datagrams that were already handed over; what it missed is lost, the rest waits for it',
+    )
   }
 
   async #connect(endpoint: SyslogEndpoint, o: Signal): Promise<Connection> {
@@ -102,10 +124,9 @@ export class DatagramWriter implements AsyncDisposable {
       // With UDP nothing tells that the other address would have worked; receivers listen on IPv4 more often than not.
       const { address, family } = await before(lookup(endpoint.host, { order: 'ipv4first' }), limit)
       const socket = createSocket({ type: family === 6 ? 'udp6' : 'udp4' })
-      const connection: Connection = { socket, sinceMs: Date.now(), broken: undefined }
-      socket.on('error', (error) => {
-        connection.broken ??= error
-      })
+      const broken = new AbortController()
+      const connection: Connection = { socket, sinceMs: Date.now(), broken, isProven: false }
+      socket.on('error', (error) => broken.abort(error))
       try {
         await before(connected(socket, endpoint.port, address), limit)
       } catch (error) {
@@ -155,6 +176,12 @@ async function before<T>(work: Promise<T>, { signal }: TimeLimit): Promise<T> {
   } finally {
     signal.removeEventListener('abort', stop)
   }
+}
+
+/** Resolves when no refusal came for a while, or as soon as one did. */
+async function silence({ broken }: Connection, o: Signal): Promise<void> {
+  const signal = AbortSignal.any([o.signal, broken.signal])
+  await sleep(provingMs, undefined, { signal }).catch(() => undefined)
 }
 
 /** Hands all messages to the kernel, a bounded number at once, with one callback for all of them. */

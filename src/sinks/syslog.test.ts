@@ -160,7 +160,7 @@ test('a receiver that stops reading is given up after the time-out, by name, and
   await withReceivers([{ transport: 'tcp' }, { transport: 'tcp' }], async (stalled, alive) => {
     stalled.fault = 'stall'
     const records = Array.from({ length: 3000 }, (_, i) => `${i} ${'x'.repeat(4000)}`)
-    await using sink = sinkOf({ endpoints: [stalled.url, alive.url], timeout: '200ms' })
+    await using sink = sinkOf({ endpoints: [stalled.url, alive.url], timeout: '1s' })
     const error = await errorOf(sink.write(batchOf(blockOf(records)), live))
     assert.equal(error.code, 'sink.unavailable')
     assert.match(error.message, new RegExp(`${stalled.url}.*timeout`))

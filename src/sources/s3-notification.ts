@@ -56,22 +56,28 @@ const numberOf = (value: unknown): number | undefined => {
 
 /** Envelopes in envelopes: SNS of EventBridge of … is nothing anyone has. */
 const maxDepth = 4
+/** A message of a megabyte may be wrong in as many places: the first ones say what kind of thing it is. */
+const problemLimit = 5
 
 /** Throws source.message if the text is no notification at all. */
 export function parseNotification(body: string, mapping?: Mapping): Notification {
-  const found: Found = { objects: [], ignored: 0, isTest: false, problems: [] }
+  const found = new Found()
   read(parsed(body), found, mapping, 0)
   if (found.objects.length === 0 && found.ignored === 0 && !found.isTest) {
-    throw new StreamError('source.message', found.problems[0] ?? 'holds no event: its list of records is empty')
+    throw new StreamError('source.message', found.problems.join('; ') || 'holds no event: its list of records is empty')
   }
   return found
 }
 
-interface Found {
-  readonly objects: NotifiedObject[]
-  ignored: number
-  isTest: boolean
-  readonly problems: string[]
+class Found implements Notification {
+  readonly objects: NotifiedObject[] = []
+  ignored = 0
+  isTest = false
+  readonly problems: string[] = []
+
+  wrong(problem: string): void {
+    if (this.problems.length < problemLimit && !this.problems.includes(problem)) this.problems.push(problem)
+  }
 }
 
 function parsed(body: string): unknown {
@@ -84,7 +90,7 @@ function parsed(body: string): unknown {
 
 function read(message: unknown, found: Found, mapping: Mapping | undefined, depth: number): void {
   if (depth >= maxDepth) {
-    found.problems.push('has too many envelopes')
+    found.wrong('has too many envelopes')
     return
   }
   if (Array.isArray(message)) {
@@ -92,7 +98,7 @@ function read(message: unknown, found: Found, mapping: Mapping | undefined, dept
     return
   }
   if (!isMap(message)) {
-    found.problems.push('is JSON, but no object')
+    found.wrong('is JSON, but no object')
     return
   }
   if (message.Event === 's3:TestEvent') found.isTest = true
@@ -101,23 +107,23 @@ function read(message: unknown, found: Found, mapping: Mapping | undefined, dept
       read(parsed(message.Message), found, mapping, depth + 1)
     } catch (error) {
       if (!(error instanceof StreamError)) throw error
-      found.problems.push(`the Message of the SNS notification ${error.message}`)
+      found.wrong(`the Message of the SNS notification ${error.message}`)
     }
   } else if (isMap(message.detail) && 'detail-type' in message) readEventBridge(message, message.detail, found, mapping)
   else if (Array.isArray(message.Records))
     for (const record of message.Records) readRecord(record, found, mapping, depth)
   else if (mapping) readMapped(message, found, mapping)
-  else found.problems.push(unknownShape(message))
+  else found.wrong(unknownShape(message))
 }
 
 function unknownShape(message: Json): string {
-  const keys = Object.keys(message).slice(0, 8).join(', ')
+  const keys = Object.keys(message).slice(0, 8).join(', ').slice(0, 200)
   return `is no S3 event, SNS or EventBridge notification (it has ${keys === '' ? 'no keys' : keys}); bucket_path and key_path can say where bucket and key are`
 }
 
 function readRecord(record: unknown, found: Found, mapping: Mapping | undefined, depth: number): void {
   if (!isMap(record)) {
-    found.problems.push('one of its Records is no object')
+    found.wrong('one of its Records is no object')
     return
   }
   // What a function passed on as it got it.
@@ -127,13 +133,13 @@ function readRecord(record: unknown, found: Found, mapping: Mapping | undefined,
       read(parsed(inner), found, mapping, depth + 1)
     } catch (error) {
       if (!(error instanceof StreamError)) throw error
-      found.problems.push(`a message within its Records ${error.message}`)
+      found.wrong(`a message within its Records ${error.message}`)
     }
     return
   }
   if (!isMap(record.s3)) {
     if (mapping && valueAt(record, mapping.key) !== undefined) addMapped(record, found, mapping)
-    else found.problems.push('one of its Records has no `s3`')
+    else found.wrong('one of its Records has no `s3`')
     return
   }
   const name = textOf(record.eventName)
@@ -146,7 +152,7 @@ function readRecord(record: unknown, found: Found, mapping: Mapping | undefined,
   const bucketName = isMap(bucket) ? textOf(bucket.name) : undefined
   const raw = isMap(object) ? textOf(object.key) : undefined
   if (bucketName === undefined || raw === undefined || !isMap(object)) {
-    found.problems.push('one of its Records names no bucket or no key')
+    found.wrong('one of its Records names no bucket or no key')
     return
   }
   const decoded = decodedKey(raw)
@@ -166,13 +172,13 @@ function readEventBridge(message: Json, detail: Json, found: Found, mapping: Map
   if (message['detail-type'] !== 'Object Created') {
     if (mapping && valueAt(message, mapping.key) !== undefined) readMapped(message, found, mapping)
     else if (message.source === 'aws.s3') found.ignored += 1
-    else found.problems.push(`is an EventBridge event of another kind: ${String(message['detail-type']).slice(0, 80)}`)
+    else found.wrong(`is an EventBridge event of another kind: ${String(message['detail-type']).slice(0, 80)}`)
     return
   }
   const bucketName = isMap(bucket) ? textOf(bucket.name) : undefined
   const key = isMap(object) ? textOf(object.key) : undefined
   if (bucketName === undefined || key === undefined || !isMap(object)) {
-    found.problems.push('its detail names no bucket or no key')
+    found.wrong('its detail names no bucket or no key')
     return
   }
   found.objects.push({
@@ -187,7 +193,7 @@ function readEventBridge(message: Json, detail: Json, found: Found, mapping: Map
 function readMapped(message: Json, found: Found, mapping: Mapping): void {
   const records = mapping.records === undefined ? [message] : valueAt(message, mapping.records)
   if (!Array.isArray(records)) {
-    found.problems.push(`has no list at records_path ${mapping.records}`)
+    found.wrong(`has no list at records_path ${mapping.records}`)
     return
   }
   for (const record of records) addMapped(record, found, mapping)
@@ -198,7 +204,7 @@ function addMapped(record: unknown, found: Found, mapping: Mapping): void {
   const key = textOf(valueAt(record, mapping.key))
   if (bucket === undefined || key === undefined) {
     const missing = bucket === undefined ? `bucket_path ${mapping.bucket}` : `key_path ${mapping.key}`
-    found.problems.push(`has no text at ${missing}`)
+    found.wrong(`has no text at ${missing}`)
     return
   }
   const named = bucket.replace(/^(s3:\/\/|arn:[\w-]+:s3:::)/, '')

@@ -7,7 +7,7 @@ import type { Bound, MetricSpec, Outcome, SourceContext } from '../core/componen
 import { explainError, StreamError } from '../core/errors.ts'
 import { compileGlob } from '../formats/glob.ts'
 import type { ObjectState, QuarantineEntry } from '../ledger/ledger.ts'
-import { type Mapping, parseNotification } from './s3-notification.ts'
+import { type Mapping, type Notification, type NotifiedObject, parseNotification } from './s3-notification.ts'
 import { etagOf } from './s3-object.ts'
 import type { S3SqsConfig } from './s3-sqs-config.ts'
 import type { NotifiedObjects, NotifiedS3Object } from './s3-sqs-objects.ts'
@@ -53,9 +53,11 @@ interface Pending {
 
 /** What an event of a settled object repeats. One that had vanished or was replaced may be there again. */
 const settledStates: ReadonlySet<ObjectState> = new Set(['done', 'quarantined', 'requeued'])
-/** Waits before what failed is received again, in seconds: doubled with every receive. */
+/** Waits before what failed is tried again, in seconds: doubled with every receive, or attempt. */
 const retrySeconds = { min: 30, max: 900 }
 const poisonSeconds = { min: 1, max: 60 }
+/** So many failed messages are told apart; after that it makes no difference. */
+const failedLimit = 10_000
 
 export class Messages {
   readonly #config: S3SqsConfig
@@ -74,12 +76,13 @@ export class Messages {
   readonly #requeued = new Map<string, Set<number>>()
   /** Messages of the quarantine that are being looked at. */
   readonly #rereading = new Set<number>()
+  /** Entries that an operator asked for again and that failed once more -> when they are tried next, ms. */
+  readonly #retryAtMs = new Map<number, number>()
   readonly #failedIds = new Set<string>()
   readonly tally = { received: 0, duplicates: 0, ignored: 0, tests: 0, failed: 0 }
-  /** True in a run that ends when the queue is empty. */
-  once = false
-  /** True from a stop on: what comes now is given back. */
-  isStopping = false
+  #once = false
+  #soft: AbortSignal | undefined
+  #isStopped = false
 
   /** `changed` is called when there is something new to give out, or less to wait for. */
   constructor(o: {
@@ -118,23 +121,38 @@ export class Messages {
 
   /** True if no object is in the buffer or under way. */
   get idle(): boolean {
-    return this.#waiting.size === 0
+    return this.#waiting.size === 0 && this.#rereading.size === 0
+  }
+
+  /** True from a stop on: what comes now is given back. */
+  get isStopping(): boolean {
+    return this.#isStopped || this.#soft?.aborted === true
   }
 
   next(): NotifiedS3Object | undefined {
     return this.#buffer.shift()
   }
 
+  /** `once` in a run that ends when the queue is empty; `soft` ends requests about objects. */
+  start(o: { readonly once: boolean; readonly soft: AbortSignal }): void {
+    this.#once = o.once
+    this.#soft = o.soft
+    this.#isStopped = false
+  }
+
   /** Gives back what was not given out. */
   stop(): void {
-    this.isStopping = true
+    this.#isStopped = true
     for (const object of this.#buffer.splice(0)) this.#settle(object, 'stopped')
   }
 
   /** Entries of the quarantine that an operator asked for again. */
   again(entries: readonly QuarantineEntry[]): void {
-    const { ledger } = this.#context
+    const { ledger, nowMs } = this.#context
     for (const { id: entryId, kind, object, createdMs } of entries) {
+      if ((this.#retryAtMs.get(entryId) ?? 0) > nowMs()) continue
+      this.#retryAtMs.delete(entryId)
+      if (this.#isOpen(entryId)) continue
       if (kind === 'message') void this.#reread(entryId)
       if (kind !== 'object' || this.#waiting.has(object.id)) continue
       const { id, bucket, key } = object
@@ -147,35 +165,58 @@ export class Messages {
 
   #require(object: NotifiedS3Object, entryId: number): void {
     this.#requeued.set(object.id, (this.#requeued.get(object.id) ?? new Set()).add(entryId))
+    if (this.#waiting.has(object.id)) return
     this.#waiting.set(object.id, [])
     this.#buffer.push(object)
     this.#changed()
   }
 
-  /** A message from the quarantine, read once more: a mapping may understand it now. */
+  /** A message from the quarantine, read once more: a mapping may understand it now. Never throws. */
   async #reread(entryId: number): Promise<void> {
+    if (this.#rereading.has(entryId)) return
     const { ledger, log, nowMs } = this.#context
-    const records = ledger.rejectedRecords(entryId)
-    if (!records || this.#rereading.has(entryId)) return
-    const body = records.data.subarray(0, -1).toString()
     this.#rereading.add(entryId)
     try {
-      for (const notified of parseNotification(body, this.#mapping).objects) {
-        const object = await this.#objects.resolve(notified, nowMs())
-        if (this.#waiting.has(object.id) || settledStates.has(ledger.find(object.id)?.state ?? 'active')) continue
-        this.#require(object, entryId)
+      const records = ledger.rejectedRecords(entryId)
+      if (!records) return
+      const body = records.data.subarray(0, -1).toString()
+      const { objects, problems } = understood(body, this.#mapping)
+      for (const notified of objects) {
+        if (!this.#isWanted(notified.key)) continue
+        const object = await this.#resolve(notified, nowMs())
+        if (this.isStopping) return
+        if (!settledStates.has(this.#state(object.id) ?? 'active')) this.#require(object, entryId)
       }
-      if (![...this.#requeued.values()].some((entries) => entries.has(entryId))) ledger.release(entryId)
+      if (problems.length > 0) {
+        const reason = problems.join('; ')
+        // Takes the mark off: the entry stays until an operator asks again.
+        ledger.rejectMessage({ id: records.object.id, queue: queueName(this.#config.queue_url), body, reason })
+        log.error({ entry: entryId, reason }, 'a message of the quarantine still cannot be dealt with')
+      } else if (!this.#isOpen(entryId)) ledger.release(entryId)
     } catch (error) {
-      const queue = queueName(this.#config.queue_url)
-      ledger.rejectMessage({ id: records.object.id, queue, body, reason: explainError(error) })
-      log.error(
+      if (this.isStopping) return
+      this.#retryAtMs.set(entryId, nowMs() + retrySeconds.min * 1000)
+      log.warn(
         { entry: entryId, error: explainError(error) },
-        'a message of the quarantine still cannot be dealt with',
+        'cannot find the objects of a message of the quarantine; trying again later',
       )
     } finally {
       this.#rereading.delete(entryId)
+      this.#changed()
     }
+  }
+
+  /** True while objects of it are read, or are to be tried again later. */
+  #isOpen(entryId: number): boolean {
+    return this.#retryAtMs.has(entryId) || [...this.#requeued.values()].some((entries) => entries.has(entryId))
+  }
+
+  #resolve(notified: NotifiedObject, sentMs: number): Promise<NotifiedS3Object> {
+    return this.#objects.resolve(notified, sentMs, this.#soft)
+  }
+
+  #state(id: string): ObjectState | undefined {
+    return this.#context.ledger.states([id]).get(id)
   }
 
   /** Takes a received message. Never throws. */
@@ -186,19 +227,20 @@ export class Messages {
     // The first receive of it is being dealt with, and goes on under the new handle.
     if (!isNew) return
     const pending: Pending = { message, lease, left: 1, isStopped: false, problem: undefined, failed: [] }
-    try {
-      const { objects, ignored, isTest, problems } = parseNotification(message.body, this.#mapping)
-      if (problems.length > 0) pending.problem = { reason: problems.join('; '), isPassing: false }
-      this.tally.tests += isTest ? 1 : 0
-      this.#ignored(ignored + (isTest ? 1 : 0))
-      const wanted = objects.filter(({ key }) => this.#isWanted(key))
-      this.#ignored(objects.length - wanted.length)
-      for (const notified of wanted)
-        this.#add(await this.#objects.resolve(notified, message.sentMs ?? receivedMs), pending)
-    } catch (error) {
-      if (!(error instanceof StreamError)) throw error
-      if (this.isStopping) pending.isStopped = true
-      else pending.problem = { reason: explainError(error), isPassing: error.code !== 'source.message' }
+    const { objects, ignored, isTest, problems } = understood(message.body, this.#mapping)
+    if (problems.length > 0) pending.problem = { reason: problems.join('; '), isPassing: false }
+    this.tally.tests += isTest ? 1 : 0
+    this.#ignored(ignored + (isTest ? 1 : 0))
+    const wanted = objects.filter(({ key }) => this.#isWanted(key))
+    this.#ignored(objects.length - wanted.length)
+    for (const notified of wanted) {
+      try {
+        this.#add(await this.#resolve(notified, message.sentMs ?? receivedMs), pending)
+      } catch (error) {
+        // The other objects of the message are read all the same.
+        if (this.isStopping) pending.isStopped = true
+        else pending.problem ??= { reason: explainError(error), isPassing: true }
+      }
     }
     this.#left(pending)
   }
@@ -210,7 +252,7 @@ export class Messages {
 
   #add(object: NotifiedS3Object, pending: Pending): void {
     const waiting = this.#waiting.get(object.id)
-    const state = this.#context.ledger.states([object.id]).get(object.id)
+    const state = this.#state(object.id)
     if (waiting || (state !== undefined && settledStates.has(state))) {
       this.tally.duplicates += 1
       this.#metrics.sqs_events_duplicate_total.add(1)
@@ -228,39 +270,44 @@ export class Messages {
 
   /** What became of an object that was given out. */
   finished(object: NotifiedS3Object, outcome: Outcome): void {
-    const { ledger, nowMs } = this.#context
+    const { nowMs, dryRun } = this.#context
     if (outcome === 'done' && object.eventMs !== undefined) {
       this.#metrics.sqs_event_lag_seconds.record(Math.max(0, nowMs() - object.eventMs) / 1000)
     }
-    const entries = this.#requeued.get(object.id)
-    if (entries && outcome !== 'stopped' && outcome !== 'failed') {
-      this.#requeued.delete(object.id)
-      const others = [...this.#requeued.values()]
-      for (const entry of entries) {
-        // A message may tell of more objects; and if this one ended in quarantine again, the mark is off and the entry stays.
-        if (others.some((one) => one.has(entry)) || !ledger.quarantined(entry)?.requeued) continue
-        ledger.release(entry)
-      }
-    }
-    if (outcome === 'replaced' && !this.isStopping && !this.#context.dryRun) void this.#follow(object)
+    this.#answered(object, outcome)
+    if (outcome === 'replaced' && !this.isStopping && !dryRun) void this.#follow(object)
     else this.#settle(object, outcome)
+  }
+
+  /** What an operator asked for is dealt with, or is tried again later. */
+  #answered(object: NotifiedS3Object, outcome: Outcome): void {
+    const { ledger, nowMs } = this.#context
+    const entries = this.#requeued.get(object.id)
+    if (!entries) return
+    this.#requeued.delete(object.id)
+    if (outcome === 'stopped') return
+    const isFailed = outcome === 'failed'
+    const waitMs = isFailed ? doubled(retrySeconds, ledger.find(object.id)?.attempts ?? 1) * 1000 : 0
+    for (const entry of entries) {
+      if (isFailed) this.#retryAtMs.set(entry, nowMs() + waitMs)
+      // A message may tell of more objects; and if this one ended in quarantine again, the mark is off and the entry stays.
+      if (!this.#isOpen(entry) && ledger.quarantined(entry)?.requeued) ledger.release(entry)
+    }
   }
 
   /** The object was overwritten: events in one second may be told as one, so the version that is there now is read too. */
   async #follow(object: NotifiedS3Object): Promise<void> {
-    let newer: NotifiedS3Object | undefined
+    let outcome: Outcome = 'replaced'
     try {
-      newer = await this.#objects.current(object)
+      const newer = await this.#objects.current(object, this.#soft)
+      if (newer.id !== object.id) for (const pending of this.#waiting.get(object.id) ?? []) this.#add(newer, pending)
     } catch (error) {
-      this.#context.log.debug(
-        { key: object.key, error: explainError(error) },
-        'the newer version is not there any more',
-      )
+      const isGone = error instanceof StreamError && error.code === 'source.vanished'
+      if (!isGone) outcome = this.isStopping ? 'stopped' : 'failed'
+      const facts = { key: object.key, error: explainError(error) }
+      this.#context.log.debug(facts, isGone ? 'the newer version is gone too' : 'the newer version cannot be found now')
     }
-    if (newer && newer.id !== object.id) {
-      for (const pending of this.#waiting.get(object.id) ?? []) this.#add(newer, pending)
-    }
-    this.#settle(object, 'replaced')
+    this.#settle(object, outcome)
   }
 
   #settle(object: NotifiedS3Object, outcome: Outcome): void {
@@ -279,9 +326,9 @@ export class Messages {
     pending.left -= 1
     if (pending.left > 0) return
     const { lease, message, problem, failed } = pending
-    if (this.#context.dryRun) {
-      if (problem)
-        this.#context.log.warn({ messageId: message.id, reason: problem.reason }, 'a message that cannot be dealt with')
+    const { log, dryRun } = this.#context
+    if (dryRun) {
+      if (problem) log.warn({ messageId: message.id, reason: problem.reason }, 'a message that cannot be dealt with')
       return
     }
     if (!problem && failed.length === 0) {
@@ -289,7 +336,12 @@ export class Messages {
       else this.#leases.done(lease)
       return
     }
-    this.#failed(pending)
+    try {
+      this.#failed(pending)
+    } catch (error) {
+      log.error({ messageId: message.id, error: explainError(error) }, 'cannot write down what failed; it comes again')
+      this.#leases.letGo(lease)
+    }
   }
 
   #failed({ lease, message, problem, failed }: Pending): void {
@@ -297,14 +349,14 @@ export class Messages {
     const { id: messageId, receives, body } = message
     this.tally.failed += 1
     this.#metrics.sqs_messages_failed_total.add(1)
-    this.#failedIds.add(messageId)
+    if (this.#failedIds.size < failedLimit) this.#failedIds.add(messageId)
     const reason = problem?.reason
     if (this.#hasDeadLetters() || lease.receives < this.#config.max_receives) {
       if (problem)
         log.warn({ messageId, receives, reason }, 'a message that cannot be dealt with; it is received again')
       if (problem && !problem.isPassing) {
-        this.#leases.release([lease], this.once ? 0 : doubled(poisonSeconds, lease.receives))
-      } else if (this.once) this.#leases.letGo(lease)
+        this.#leases.release([lease], this.#once ? 0 : doubled(poisonSeconds, lease.receives))
+      } else if (this.#once) this.#leases.letGo(lease)
       else this.#leases.release([lease], doubled(retrySeconds, lease.receives))
       return
     }
@@ -313,6 +365,8 @@ export class Messages {
       log.error({ messageId, receives, reason }, 'a message that cannot be dealt with: kept in quarantine and deleted')
     }
     for (const object of failed) {
+      // Another message may have brought it again: then it is that one's, or done.
+      if (this.#waiting.has(object.id) || settledStates.has(this.#state(object.id) ?? 'active')) continue
       const why = ledger.find(object.id)?.error ?? 'it failed'
       const { position, counts } = ledger.begin(object)
       const reason = `${why} (given up after ${lease.receives} receives of its message)`
@@ -320,6 +374,15 @@ export class Messages {
       log.error({ key: object.key, reason }, 'object in quarantine: it failed again and again')
     }
     this.#leases.done(lease)
+  }
+}
+
+/** What a message says; one that says nothing has that as its problem. */
+function understood(body: string, mapping: Mapping | undefined): Notification {
+  try {
+    return parseNotification(body, mapping)
+  } catch (error) {
+    return { objects: [], ignored: 0, isTest: false, problems: [explainError(error)] }
   }
 }
 

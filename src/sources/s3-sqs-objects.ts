@@ -29,25 +29,35 @@ export class NotifiedObjects implements Disposable {
    * The object of an event, which may have been sent at `sentMs`. If the event names no version, S3 is asked, so that the
    * object is read as one and known again. Throws a StreamError if it does not answer.
    */
-  async resolve(notified: NotifiedObject, sentMs: number): Promise<NotifiedS3Object> {
+  async resolve(notified: NotifiedObject, sentMs: number, signal?: AbortSignal): Promise<NotifiedS3Object> {
     const { bucket, key, otherKey, etag, size, region, eventMs } = notified
     const timeMs = this.#timeFromKey(key) ?? eventMs ?? sentMs
     const rest = { otherKey, region, eventMs, timeMs, lastModifiedMs: eventMs ?? sentMs }
-    if (etag !== undefined) return { id: objectId(bucket, key, etag), bucket, key, etag: `"${etag}"`, size, ...rest }
-    for (const candidate of otherKey === undefined ? [key] : [key, otherKey]) {
-      try {
-        return { ...(await this.#head(bucket, candidate, region)), eventMs }
-      } catch (error) {
-        if (!(error instanceof StreamError) || error.code !== 'source.vanished') throw error
-      }
+    if (etag !== undefined) {
+      // A size of 0 may be one that the sender did not know: reading an object to its end costs nothing if it is empty.
+      return { id: objectId(bucket, key, etag), bucket, key, etag: `"${etag}"`, size: size || undefined, ...rest }
+    }
+    try {
+      return await this.current({ bucket, key, otherKey, region, eventMs }, signal)
+    } catch (error) {
+      if (!isVanished(error)) throw error
     }
     // It is given out all the same: that it is gone is an outcome too, and is written down.
     return { id: objectId(bucket, key, `~${sentMs}`), bucket, key, etag: undefined, size, ...rest }
   }
 
-  /** The version that is there now. Throws a StreamError. */
-  async current({ bucket, key, region, eventMs }: NotifiedS3Object): Promise<NotifiedS3Object> {
-    return { ...(await this.#head(bucket, key, region)), eventMs }
+  /** The version that is there now, under either form of its key. Throws a StreamError. */
+  async current(
+    object: Pick<NotifiedS3Object, 'bucket' | 'key' | 'otherKey' | 'region' | 'eventMs'>,
+    signal?: AbortSignal,
+  ): Promise<NotifiedS3Object> {
+    const { bucket, key, otherKey, region, eventMs } = object
+    try {
+      return { ...(await this.#head(bucket, key, region, signal)), eventMs }
+    } catch (error) {
+      if (!isVanished(error) || otherKey === undefined) throw error
+      return { ...(await this.#head(bucket, otherKey, region, signal)), eventMs }
+    }
   }
 
   async find(key: string, o: Signal & { readonly bucket?: string | undefined }): Promise<NotifiedS3Object> {
@@ -85,16 +95,20 @@ export class NotifiedObjects implements Disposable {
 
   async *open(object: NotifiedS3Object, offset: number, o: Signal): AsyncGenerator<Buffer, void, undefined> {
     const client = this.#client(object.region)
+    const { otherKey } = object
+    let isFound = false
     try {
-      yield* readObject(client, object, offset, o)
+      for await (const piece of readObject(client, object, offset, o)) {
+        isFound = true
+        yield piece
+      }
     } catch (error) {
-      const { otherKey } = object
-      if (!(error instanceof StreamError) || error.code !== 'source.vanished' || otherKey === undefined) throw error
+      if (!isVanished(error) || otherKey === undefined || isFound) throw error
       try {
         yield* readObject(client, { ...object, key: otherKey }, offset, o)
       } catch (second) {
         // Missing under both names: then it is the first one that is missing.
-        throw second instanceof StreamError && second.code === 'source.vanished' ? error : second
+        throw isVanished(second) ? error : second
       }
     }
   }
@@ -114,4 +128,8 @@ export class NotifiedObjects implements Disposable {
   [Symbol.dispose](): void {
     for (const client of this.#clients.values()) client.destroy()
   }
+}
+
+function isVanished(error: unknown): boolean {
+  return error instanceof StreamError && error.code === 'source.vanished'
 }

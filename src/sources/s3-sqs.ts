@@ -111,15 +111,17 @@ class S3Sqs implements Source<NotifiedS3Object> {
   }): AsyncGenerator<NotifiedS3Object, void, undefined> {
     const { dryRun } = this.#context
     const messages = this.#messages
-    messages.once = o.once
-    const receiver = this.#receiverFor(o)
+    const over = new AbortController()
+    const soft = AbortSignal.any([o.soft, over.signal])
+    messages.start({ once: o.once, soft })
+    const receiver = this.#receiverFor({ once: o.once, soft })
     this.#receiver = receiver
     const wake = () => this.#wake()
     o.soft.addEventListener('abort', wake)
     const ticking = setInterval(() => this.#tick(), tickIntervalMs)
-    const asking = setInterval(() => void this.#askAgain({ signal: o.soft }), attributesIntervalMs)
+    const asking = setInterval(() => void this.#askAgain({ signal: soft }), attributesIntervalMs)
     try {
-      await this.#askAgain({ signal: o.soft })
+      await this.#askAgain({ signal: soft })
       this.#tick()
       while (!o.soft.aborted) {
         receiver.pump()
@@ -130,17 +132,21 @@ class S3Sqs implements Source<NotifiedS3Object> {
           continue
         }
         if (receiver.failure) throw receiver.failure
-        const isSeen = receiver.isDrained || (dryRun && this.#leases.size >= peekLimit)
-        if (isSeen && messages.idle) return
+        const isSeen = receiver.isDrained || (dryRun && this.#leases.size >= peekLimit && receiver.isQuiet)
+        if (isSeen && messages.idle) break
         await new Promise<void>((resolve) => {
           this.#wake = resolve
         })
       }
+      // The figures of a run that ends by itself say what is left.
+      if (!o.soft.aborted) await this.#ask({ signal: soft }).catch(() => undefined)
     } finally {
       clearInterval(ticking)
       clearInterval(asking)
       o.soft.removeEventListener('abort', wake)
       messages.stop()
+      over.abort()
+      await receiver.stop()
       this.#tell()
     }
   }
@@ -192,7 +198,7 @@ class S3Sqs implements Source<NotifiedS3Object> {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#messages.isStopping = true
+    this.#messages.stop()
     await this.#leases.close(closeLimitMs)
     await this.#leases[Symbol.asyncDispose]()
     this.#queue[Symbol.dispose]()

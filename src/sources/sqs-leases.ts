@@ -14,7 +14,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { backoffMs } from '../core/backoff.ts'
 import type { Bound, Log, MetricSpec } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
-import { batchLimit, type EntryOutcome, type HandleEntry, type SqsMessage, type SqsQueue } from './sqs-queue.ts'
+import { batchLimit, type EntryOutcome, type SqsMessage, type SqsQueue } from './sqs-queue.ts'
 
 export const leaseMetrics = {
   sqs_messages_deleted_total: {
@@ -59,8 +59,8 @@ export class Lease {
   expiresMs: number
   receives: number
   isLost = false
-  /** True while it is to be extended. */
-  isHeld = true
+  /** `releasing` from the decision on: it may be received again before the answer to our request is here. */
+  state: 'held' | 'deleting' | 'releasing' = 'held'
 
   constructor(message: SqsMessage, receivedMs: number, visibilityMs: number) {
     this.id = message.id
@@ -80,6 +80,9 @@ export class Leases implements AsyncDisposable {
   readonly #held = new Map<string, Lease>()
   readonly #stop = new AbortController()
   #deleting: Lease[] = []
+  /** To be released, by the seconds after which they are visible; all of one turn of the event loop go together. */
+  readonly #releasing = new Map<number, Lease[]>()
+  #releaseSoon: NodeJS.Immediate | undefined
   #deleteTimer: NodeJS.Timeout | undefined
   #extendTimer: NodeJS.Timeout | undefined
   readonly #requests = new Set<Promise<void>>()
@@ -106,10 +109,13 @@ export class Leases implements AsyncDisposable {
     return this.#held.size
   }
 
-  /** Holds a message that was received; if it is held already, the lease goes on with the newer handle, and that is said. */
+  /**
+   * Holds a message that was received; if it is held already, the lease goes on with the newer handle, and that is said. One
+   * that is being released is new: whoever decided to release it is through with it.
+   */
   hold(message: SqsMessage, receivedMs: number): { readonly lease: Lease; readonly isNew: boolean } {
     const known = this.#held.get(message.id)
-    if (known) {
+    if (known && known.state !== 'releasing') {
       known.handle = message.handle
       known.receivedMs = receivedMs
       known.expiresMs = receivedMs + this.#visibilityMs
@@ -126,7 +132,7 @@ export class Leases implements AsyncDisposable {
 
   /** All that the message tells of is settled. */
   done(lease: Lease): void {
-    lease.isHeld = false
+    lease.state = 'deleting'
     this.#deleting.push(lease)
     if (this.#deleting.length >= batchLimit) this.#flushDeletes()
     else this.#deleteTimer ??= setTimeout(() => this.#flushDeletes(), deleteLingerMs)
@@ -134,13 +140,18 @@ export class Leases implements AsyncDisposable {
 
   /** Gives the message back: visible to everyone after so many seconds. */
   release(leases: readonly Lease[], delaySeconds = 0): void {
-    for (const lease of leases) lease.isHeld = false
-    this.#inBatches(leases, (batch) => this.#release(batch, delaySeconds))
+    const together = this.#releasing.get(delaySeconds) ?? []
+    this.#releasing.set(delaySeconds, together)
+    for (const lease of leases) {
+      lease.state = 'releasing'
+      together.push(lease)
+    }
+    this.#releaseSoon ??= setImmediate(() => this.#flushReleases())
   }
 
   /** Leaves the message to its visibility timeout: it comes back by itself. */
   letGo(lease: Lease): void {
-    lease.isHeld = false
+    lease.state = 'releasing'
     this.#forget(lease)
   }
 
@@ -153,6 +164,13 @@ export class Leases implements AsyncDisposable {
     clearTimeout(this.#deleteTimer)
     this.#deleteTimer = undefined
     this.#inBatches(this.#deleting.splice(0), (batch) => this.#delete(batch))
+  }
+
+  #flushReleases(): void {
+    clearImmediate(this.#releaseSoon)
+    this.#releaseSoon = undefined
+    for (const [seconds, leases] of this.#releasing) this.#inBatches(leases, (batch) => this.#release(batch, seconds))
+    this.#releasing.clear()
   }
 
   #inBatches(leases: readonly Lease[], act: (batch: Lease[]) => Promise<void>): void {
@@ -171,7 +189,7 @@ export class Leases implements AsyncDisposable {
       this.#lost(lease)
       this.#forget(lease)
     }
-    const outcomes = await this.#insist(ours, (entries, o) => this.#queue.delete(entries, o))
+    const outcomes = await this.#insist(ours, 'deleting', (leases, o) => this.#queue.delete(leases, o))
     for (const [lease, outcome] of outcomes) {
       if (outcome === 'done') {
         this.tally.deleted += 1
@@ -184,12 +202,12 @@ export class Leases implements AsyncDisposable {
   async #release(batch: Lease[], visibilitySeconds: number): Promise<void> {
     const ours = batch.filter((lease) => this.#isOurs(lease))
     for (const lease of batch) if (!ours.includes(lease)) this.#forget(lease)
-    const outcomes = await this.#insist(ours, (entries, o) => {
-      return this.#queue.changeVisibility(
-        entries.map(({ handle }) => ({ handle, visibilitySeconds })),
+    const outcomes = await this.#insist(ours, 'releasing', (leases, o) =>
+      this.#queue.changeVisibility(
+        leases.map(({ handle }) => ({ handle, visibilitySeconds })),
         o,
-      )
-    })
+      ),
+    )
     for (const [lease, outcome] of outcomes) {
       if (outcome === 'done') {
         this.tally.released += 1
@@ -215,21 +233,26 @@ export class Leases implements AsyncDisposable {
     this.#saidLost = true
   }
 
-  /** Repeats what failed in passing, for as long as the leases are ours. */
+  /**
+   * Repeats what failed in passing, and what was asked for with a handle that is not the newest any more, for as long as the
+   * leases are ours; at most for one of `state`.
+   */
   async #insist(
     leases: readonly Lease[],
-    act: (entries: HandleEntry[], o: { readonly signal: AbortSignal }) => Promise<EntryOutcome[]>,
+    state: Lease['state'],
+    act: (leases: readonly Lease[], o: { readonly signal: AbortSignal }) => Promise<EntryOutcome[]>,
   ): Promise<Map<Lease, EntryOutcome>> {
     const result = new Map<Lease, EntryOutcome>()
     const { signal } = this.#stop
     let left = [...leases]
     for (let attempt = 1; left.length > 0 && !signal.aborted; attempt += 1) {
+      const handles = left.map(({ handle }) => handle)
       try {
         const outcomes = await act(left, { signal })
         const failed: Lease[] = []
         for (const [i, lease] of left.entries()) {
           const outcome = outcomes[i] ?? 'failed'
-          if (outcome === 'failed') failed.push(lease)
+          if (outcome === 'failed' || lease.handle !== handles[i]) failed.push(lease)
           else result.set(lease, outcome)
         }
         left = failed
@@ -244,7 +267,7 @@ export class Leases implements AsyncDisposable {
         }
       }
       for (const lease of left) if (!this.#isOurs(lease)) result.set(lease, 'expired')
-      left = left.filter((lease) => !result.has(lease))
+      left = left.filter((lease) => !result.has(lease) && lease.state === state)
       if (left.length > 0) await sleep(backoffMs(retryWaits, attempt), undefined, { signal }).catch(() => undefined)
     }
     return result
@@ -263,7 +286,7 @@ export class Leases implements AsyncDisposable {
   }
 
   async #extendAll(): Promise<void> {
-    const due = [...this.#held.values()].filter((lease) => lease.isHeld && !lease.isLost)
+    const due = [...this.#held.values()].filter((lease) => lease.state === 'held' && !lease.isLost)
     const batches: Lease[][] = []
     for (let i = 0; i < due.length; i += batchLimit) batches.push(due.slice(i, i + batchLimit))
     const work = async () => {
@@ -282,20 +305,17 @@ export class Leases implements AsyncDisposable {
       if (seconds >= 1 && nowMs + seconds * 1000 > lease.expiresMs) wanted.set(lease, seconds)
     }
     if (wanted.size === 0) return
-    const leases = [...wanted.keys()]
-    const outcomes = await this.#insist(leases, (entries, o) =>
+    const outcomes = await this.#insist([...wanted.keys()], 'held', (leases, o) =>
       this.#queue.changeVisibility(
-        entries.map(({ handle }) => {
-          const lease = leases.find((one) => one.handle === handle)
-          return { handle, visibilitySeconds: (lease && wanted.get(lease)) ?? 1 }
-        }),
+        leases.map((lease) => ({ handle: lease.handle, visibilitySeconds: wanted.get(lease) ?? 1 })),
         o,
       ),
     )
     for (const [lease, outcome] of outcomes) {
-      if (outcome === 'expired') this.#lost(lease)
-      else {
-        lease.expiresMs = nowMs + (wanted.get(lease) as number) * 1000
+      // Released or deleted while this was under way: then it is no wonder.
+      if (outcome === 'expired' && lease.state === 'held') this.#lost(lease)
+      if (outcome === 'done') {
+        lease.expiresMs = Math.max(lease.expiresMs, nowMs + (wanted.get(lease) as number) * 1000)
         this.tally.extended += 1
         this.#metrics.sqs_visibility_extended_total.add(1)
       }
@@ -306,7 +326,8 @@ export class Leases implements AsyncDisposable {
   async close(limitMs: number): Promise<void> {
     clearTimeout(this.#extendTimer)
     this.#flushDeletes()
-    this.release([...this.#held.values()].filter((lease) => lease.isHeld))
+    this.release([...this.#held.values()].filter(({ state }) => state === 'held'))
+    this.#flushReleases()
     const timer = setTimeout(() => this.#stop.abort(new Error('the queue took too long')), limitMs)
     while (this.#requests.size > 0) await Promise.allSettled([...this.#requests])
     clearTimeout(timer)
@@ -316,6 +337,7 @@ export class Leases implements AsyncDisposable {
     this.#stop.abort(new Error('closed'))
     clearTimeout(this.#extendTimer)
     clearTimeout(this.#deleteTimer)
+    clearImmediate(this.#releaseSoon)
     await Promise.allSettled([...this.#requests])
   }
 }

@@ -4,13 +4,19 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { backoffMs } from '../core/backoff.ts'
-import type { Log } from '../core/component.ts'
+import type { Log, RetryWaits } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { batchLimit, type SqsMessage, type SqsQueue } from './sqs-queue.ts'
 
-const failureWaits = { minMs: 500, maxMs: 60_000 }
+const usualFailureWaits = { minMs: 500, maxMs: 60_000 }
+/** Requests at once: long polls must leave connections for deletes and extensions. */
+const requestsAtOnce = 8
+/** Pause between polls that do not wait at the queue: without it they would be sent as fast as they are answered. */
+const shortPollPauseMs = 200
 /** Failures in a row after which a run that should end gives up. */
 const onceAttempts = 8
+/** A request that began so shortly before a stop is let finish: what it brings would stay hidden from others otherwise. */
+const graceMs = 500
 /** While it is only to be learned whether the queue is empty, this is long enough: a long poll asks every server. */
 const onceWaitSeconds = 2
 
@@ -22,7 +28,10 @@ export interface ReceiverOptions {
   readonly visibilityMs: number
   readonly intervalMs: number
   readonly once: boolean
+  /** Aborted, no more is asked for; `stop` ends what is under way. */
   readonly signal: AbortSignal
+  /** Waits before it tries again after a failure. */
+  readonly failureWaits?: RetryWaits
   /** How many messages may come now. */
   readonly room: () => number
   /** True if nothing that was received is under way. */
@@ -37,10 +46,14 @@ export class SqsReceiver {
   readonly #o: ReceiverOptions
   /** Messages asked for by requests under way. */
   #asked = 0
-  #calls = 0
   #isBusy = false
   #failures = 0
   #isWaiting = false
+  /** Requests under way. */
+  readonly #calls = new Map<Promise<void>, { readonly startMs: number; readonly abort: AbortController }>()
+  readonly #stopped = new AbortController()
+  /** Aborted when it is stopped, whoever says so. */
+  readonly #over: AbortSignal
   /** True when the queue was found empty while nothing was under way. */
   isDrained = false
   /** Why it gave up. */
@@ -48,34 +61,54 @@ export class SqsReceiver {
 
   constructor(o: ReceiverOptions) {
     this.#o = o
+    this.#over = AbortSignal.any([o.signal, this.#stopped.signal])
   }
 
   /** To be called whenever there may be more room. */
   pump(): void {
-    const { room, signal } = this.#o
-    while (!signal.aborted && !this.#isWaiting && !this.isDrained && !this.failure) {
-      if (this.#calls > 0 && !this.#isBusy) return
+    const { room } = this.#o
+    while (!this.#over.aborted && !this.#isWaiting && !this.isDrained && !this.failure) {
+      if (this.#calls.size >= (this.#isBusy ? requestsAtOnce : 1)) return
       const max = Math.min(batchLimit, room() - this.#asked)
       if (max < 1) return
       this.#asked += max
-      this.#calls += 1
-      void this.#receive(max).finally(() => {
+      const abort = new AbortController()
+      const call = this.#receive(max, abort.signal).finally(() => {
+        this.#calls.delete(call)
         this.#asked -= max
-        this.#calls -= 1
         this.#o.changed()
         this.pump()
       })
+      this.#calls.set(call, { startMs: performance.now(), abort })
     }
   }
 
-  async #receive(max: number): Promise<void> {
-    const { queue, log, nowMs, once, signal, idle, take } = this.#o
+  /** True if no request is under way: all that was received is taken. */
+  get isQuiet(): boolean {
+    return this.#calls.size === 0
+  }
+
+  /** Resolves when no request is under way any more, and all that was received is taken. */
+  async stop(): Promise<void> {
+    this.#stopped.abort()
+    const running = [...this.#calls]
+    for (const [, { startMs, abort }] of running) {
+      if (performance.now() - startMs > graceMs) abort.abort()
+      else setTimeout(() => abort.abort(), graceMs).unref()
+    }
+    await Promise.all(running.map(([call]) => call))
+  }
+
+  async #receive(max: number, signal: AbortSignal): Promise<void> {
+    const { queue, log, nowMs, once, idle, take } = this.#o
     const wasIdle = idle()
     const askedMs = nowMs()
+    const longest = Math.floor(this.#o.waitMs / 1000)
+    const waitSeconds = once ? Math.min(longest, onceWaitSeconds) : longest
     try {
       const messages = await queue.receive({
         max,
-        waitSeconds: Math.floor(once ? Math.min(this.#o.waitMs / 1000, onceWaitSeconds) : this.#o.waitMs / 1000),
+        waitSeconds,
         visibilitySeconds: Math.ceil(this.#o.visibilityMs / 1000),
         signal,
       })
@@ -86,13 +119,14 @@ export class SqsReceiver {
       const receivedMs = Math.max(askedMs, nowMs() - 1000)
       await Promise.all(messages.map((message) => take(message, receivedMs)))
       if (messages.length > 0) return
-      if (once && wasIdle && idle()) {
+      // What another request brings may be on its way.
+      if (once && wasIdle && idle() && this.#calls.size === 1) {
         this.isDrained = true
         return
       }
-      await this.#pause(this.#o.intervalMs)
+      await this.#pause(Math.max(this.#o.intervalMs, waitSeconds > 0 ? 0 : shortPollPauseMs))
     } catch (error) {
-      if (signal.aborted) return
+      if (this.#over.aborted) return
       const known = error instanceof StreamError ? error : new StreamError('source.unavailable', explainError(error))
       this.#failures += 1
       this.#isBusy = false
@@ -100,7 +134,7 @@ export class SqsReceiver {
         this.failure = known
         return
       }
-      const waitMs = backoffMs(failureWaits, this.#failures)
+      const waitMs = backoffMs(this.#o.failureWaits ?? usualFailureWaits, this.#failures)
       const facts = { error: explainError(known), failures: this.#failures, waitMs: Math.round(waitMs) }
       if (known.kind === 'config') log.error(facts, 'cannot receive; trying again')
       else log.warn(facts, 'receiving interrupted; trying again')
@@ -111,7 +145,7 @@ export class SqsReceiver {
   async #pause(ms: number): Promise<void> {
     if (ms === 0) return
     this.#isWaiting = true
-    await sleep(ms, undefined, { signal: this.#o.signal }).catch(() => undefined)
+    await sleep(ms, undefined, { signal: this.#over }).catch(() => undefined)
     this.#isWaiting = false
   }
 }

@@ -15,16 +15,24 @@ export async function freePort(): Promise<number> {
   return port
 }
 
-const readyWithinMs = 20_000
+const usualMs = 20_000
 
-/** Resolves when `url` gives any answer. Throws with the server's own words if it ends before that or takes too long. */
+/**
+ * Resolves when `ready`, a URL, gives any answer, or does not throw. Throws with the server's own words if it ends before that or
+ * takes too long.
+ */
 export async function startProcess(
   command: string,
   args: readonly string[],
-  url: string,
+  ready: string | (() => Promise<unknown>),
   env: NodeJS.ProcessEnv = {},
+  withinMs = usualMs,
 ): Promise<ChildProcess> {
+  const isReady = typeof ready === 'string' ? () => answer(ready) : ready
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
+  const kill = () => child.kill('SIGKILL')
+  process.once('exit', kill)
+  child.once('exit', () => process.off('exit', kill))
   let said = ''
   const listen = (chunk: Buffer) => {
     said = (said + chunk.toString()).slice(-4000)
@@ -36,23 +44,28 @@ export async function startProcess(
   child.once('error', (error) => {
     broken = error
   })
-  for (const end = Date.now() + readyWithinMs; ; ) {
+  for (const end = Date.now() + withinMs; ; ) {
     if (broken) throw fails(`${broken.message} (run test/real/setup)`)
     if (child.exitCode !== null || child.signalCode !== null) {
       throw fails(`it ended with ${child.exitCode ?? child.signalCode}`)
     }
     try {
-      const { body } = await request(url, { headersTimeout: 1000 })
-      await body.dump()
+      await isReady()
       return child
     } catch (error) {
       if (Date.now() > end) {
         await stopProcess(child, 'SIGKILL')
-        throw fails(`no answer at ${url} within ${readyWithinMs / 1000} s (${error})`)
+        throw fails(`it is not ready within ${withinMs / 1000} s (${error})`)
       }
     }
     await sleep(20)
   }
+}
+
+/** Throws unless the URL gives an answer, whatever its status. */
+export async function answer(url: string): Promise<void> {
+  const { body } = await request(url, { headersTimeout: 1000 })
+  await body.dump()
 }
 
 /** Asks it to end, and after 5 s makes it. */

@@ -300,7 +300,7 @@ function itemOf(
   }
 }
 
-/** Bytes that are no UTF-8, and a key that comes twice, are errors to the real parser too. */
+/** Bytes that are no UTF-8 are an error to the real parser too. */
 function jsonObject(line: Buffer): Record<string, unknown> | undefined {
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(line)

@@ -1,0 +1,267 @@
+/**
+ * Batches as GELF 1.1 messages, in one Buffer.
+ *
+ *   {"version":"1.1","host":"…","_bucket":"…","_key":"…","_record_id":"…#N","_record":N,"timestamp":T,"level":L, …
+ *   └──────────── head, built once for an object ───────────────────────┘              └── middle, the same ──┘
+ *   … "_field":…,"short_message":"…","full_message":"…"}
+ *
+ * The texts stand last, so that a message that is too long is cut where its room ends. Text that is valid UTF-8 goes from the block
+ * to the message byte for byte, only what JSON escapes is changed. https://go2docs.graylog.org/current/getting_in_log_data/gelf.html
+ */
+import { isUtf8 } from 'node:buffer'
+import { type Block, recordNumber, recordStart } from '../core/block.ts'
+import type { Batch, Origin, Refused } from '../core/component.ts'
+import { StreamError } from '../core/errors.ts'
+import { cutOf, FieldReader, type GelfFields } from './gelf-fields.ts'
+
+export interface MessageFormat {
+  /** Who the messages are from. */
+  readonly host: string
+  /** Level of a record that does not say its own, 0 to 7. */
+  readonly level: number
+  readonly levelField: string
+  /** Fields of a JSON record that may hold its message; the first one that does counts. */
+  readonly messageFields: readonly string[]
+  /** What follows each message. */
+  readonly end: 'nul' | 'lf' | 'none'
+  /** Longest message, without what follows it. */
+  readonly maxMessageBytes: number
+}
+
+export interface EncodedMessages {
+  readonly data: Buffer
+  /** Where each message ends in `data`, with what follows it; a record that was refused has a message of no bytes. */
+  readonly ends: Uint32Array
+  /** Messages of which something was cut. */
+  readonly truncated: number
+  /** Records that do not fit even without their text. */
+  readonly refused: Refused
+}
+
+const openShort = ',"short_message":"'
+const openFull = '","full_message":"'
+const close = '"}'
+const lf = 0x0a
+const maxDigits = 16
+
+/** How each byte stands in a JSON string, RFC 8259 7; those that are left out stand as they are. */
+const escapes: string[] = []
+for (let byte = 0; byte < 0x20; byte += 1) escapes[byte] = `\\u${byte.toString(16).padStart(4, '0')}`
+for (const char of ['\b', '\t', '\n', '\f', '\r', '"', '\\'])
+  escapes[char.charCodeAt(0)] = JSON.stringify(char).slice(1, -1)
+/** And how many bytes that are. */
+const escapedBytes = Uint8Array.from({ length: 256 }, (_, byte) => escapes[byte]?.length ?? 1)
+
+export class GelfEncoder {
+  readonly #o: MessageFormat
+  readonly #fields: FieldReader
+  /** -1: nothing follows a message. */
+  readonly #endByte: number
+  #object: Origin | undefined
+  /** Of `#object`: up to the record number, and from the time to the text for a record that says nothing of its own. */
+  #head = Buffer.alloc(0)
+  #middle = Buffer.alloc(0)
+  #out = Buffer.alloc(0)
+  #at = 0
+
+  constructor(o: MessageFormat) {
+    this.#o = o
+    this.#fields = new FieldReader(o)
+    this.#endByte = { nul: 0, lf, none: -1 }[o.end]
+  }
+
+  /** The messages of a batch, in order; the Buffer is the caller's. */
+  encode({ parts, count, bytes }: Batch): EncodedMessages {
+    const ends = new Uint32Array(count)
+    const refused = new Map<number, StreamError>()
+    this.#out = Buffer.allocUnsafe(bytes + count * 256)
+    this.#at = 0
+    let truncated = 0
+    let n = 0
+    for (const { block, from, to, object } of parts) {
+      this.#begin(object)
+      const isText = isUtf8(block.data.subarray(recordStart(block, from), block.ends[to - 1]))
+      for (let i = from; i < to; i += 1, n += 1) {
+        const outcome = this.#message(block, i, isText, this.#o.maxMessageBytes)
+        if (outcome === 'cut') truncated += 1
+        else if (outcome === 'none') refused.set(n, tooLarge(this.#o.maxMessageBytes))
+        ends[n] = this.#at
+      }
+    }
+    const data = this.#out.subarray(0, this.#at)
+    this.#out = Buffer.alloc(0)
+    return { data, ends, truncated, refused }
+  }
+
+  /** One message, cut so that it is no longer than `maxBytes`; undefined if that cannot be done. */
+  encodeOne(block: Block, index: number, object: Origin, maxBytes: number): Buffer | undefined {
+    const start = recordStart(block, index)
+    const end = (block.ends[index] as number) - 1
+    this.#out = Buffer.allocUnsafe(end - start + 512)
+    this.#at = 0
+    this.#begin(object)
+    const outcome = this.#message(block, index, isUtf8(block.data.subarray(start, end)), maxBytes)
+    const data = this.#out.subarray(0, this.#at)
+    this.#out = Buffer.alloc(0)
+    return outcome === 'none' ? undefined : data
+  }
+
+  #begin(object: Origin): void {
+    if (object === this.#object) return
+    this.#object = object
+    const { host, level } = this.#o
+    const { id, bucket, key, timeMs } = object
+    const start = JSON.stringify({ version: '1.1', host, _bucket: bucket, _key: key, _record_id: `${id}#` })
+    // Without `"}`: the record number follows.
+    this.#head = Buffer.from(start.slice(0, -2))
+    this.#middle = Buffer.from(`${timeAndLevel(timeMs, level)}${openShort}`)
+  }
+
+  /** Writes one message; `none`: even without its text it is longer than `maxBytes`, and nothing was written. */
+  #message(block: Block, index: number, isText: boolean, maxBytes: number): 'whole' | 'cut' | 'none' {
+    const began = this.#at
+    let { data } = block
+    let start = recordStart(block, index)
+    let end = (block.ends[index] as number) - 1
+    if (!isText && !isUtf8(data.subarray(start, end))) {
+      data = Buffer.from(data.toString('utf8', start, end))
+      start = 0
+      end = data.length
+    }
+    const fields = data[start] === 0x7b ? this.#fields.read(data.toString('utf8', start, end)) : undefined
+    this.#beforeText(recordNumber(block, index), fields)
+    if (fields?.message !== undefined) {
+      data = Buffer.from(fields.message)
+      start = 0
+      end = data.length
+    }
+    const isCut = this.#texts(data, start, end, fields?.fullMessage, maxBytes - (this.#at - began))
+    if (isCut === undefined) {
+      this.#at = began
+      return 'none'
+    }
+    if (this.#endByte >= 0) this.#out[this.#at++] = this.#endByte
+    return isCut || fields?.isCut ? 'cut' : 'whole'
+  }
+
+  #beforeText(number: number, fields: GelfFields | undefined): void {
+    this.#reserve(this.#head.length + this.#middle.length + 2 * maxDigits + 16)
+    this.#append(this.#head)
+    this.#number(number)
+    this.#ascii('","_record":')
+    this.#number(number)
+    if (fields === undefined) {
+      this.#append(this.#middle)
+      return
+    }
+    const timeMs = fields.timeMs ?? (this.#object as Origin).timeMs
+    const text = `${timeAndLevel(timeMs, fields.level ?? this.#o.level)}${fields.additional}${openShort}`
+    this.#reserve(text.length * 3)
+    this.#at += this.#out.write(text, this.#at)
+  }
+
+  /**
+   * Writes the texts and the end of the JSON. Of a text of several lines the first one is the short message and all of it the full
+   * one, unless the record has a full message of its own. Returns whether something was cut, undefined if there is no room at all.
+   */
+  #texts(data: Buffer, start: number, end: number, ownFull: string | undefined, bytes: number): boolean | undefined {
+    let full: Buffer | undefined
+    let shortStart = start
+    let shortEnd = end
+    if (ownFull !== undefined) full = Buffer.from(ownFull)
+    else {
+      const textStart = skipBlanks(data, start, end)
+      const lineEnd = data.indexOf(lf, textStart)
+      if (textStart === end || (lineEnd >= 0 && lineEnd < end)) {
+        full = data.subarray(start, end)
+        shortStart = textStart
+        shortEnd = textStart === end ? end : lineEnd
+      }
+    }
+    const room = bytes - close.length - (full ? openFull.length : 0)
+    if (room < 1) return undefined
+    const textAt = this.#at
+    let isCut = false
+    // Graylog drops a message whose short one is empty.
+    if (shortStart === shortEnd) {
+      this.#reserve(1)
+      this.#ascii('-')
+    } else isCut = this.#text(data, shortStart, shortEnd, full ? Math.ceil(room / 2) : room)
+    this.#reserve(openFull.length)
+    if (full) {
+      this.#ascii(openFull)
+      isCut = this.#text(full, 0, full.length, room - (this.#at - openFull.length - textAt)) || isCut
+    }
+    this.#reserve(close.length + 1)
+    this.#ascii(close)
+    return isCut
+  }
+
+  /** Writes as much of the text as `room` bytes can hold once it is escaped; returns whether something was cut. */
+  #text(data: Buffer, start: number, end: number, room: number): boolean {
+    let at = start
+    let left = room
+    while (at < end) {
+      let run = at
+      while (run < end && escapedBytes[data[run] as number] === 1) run += 1
+      const isCut = run - at > left
+      if (isCut) run = cutOf(data, at, at + left)
+      this.#reserve(run - at + 6)
+      this.#at += data.copy(this.#out, this.#at, at, run)
+      if (isCut) return true
+      if (run === end) return false
+      left -= run - at
+      const byte = data[run] as number
+      if ((escapedBytes[byte] as number) > left) return true
+      this.#ascii(escapes[byte] as string)
+      left -= escapedBytes[byte] as number
+      at = run + 1
+    }
+    return false
+  }
+
+  #reserve(bytes: number): void {
+    if (this.#at + bytes <= this.#out.length) return
+    const larger = Buffer.allocUnsafe(Math.max(this.#out.length * 2, this.#at + bytes))
+    this.#out.copy(larger, 0, 0, this.#at)
+    this.#out = larger
+  }
+
+  #append(piece: Buffer): void {
+    this.#at += piece.copy(this.#out, this.#at)
+  }
+
+  #ascii(text: string): void {
+    this.#at += this.#out.write(text, this.#at, 'latin1')
+  }
+
+  #number(value: number): void {
+    let digits = 1
+    for (let limit = 10; value >= limit; limit *= 10) digits += 1
+    let rest = value
+    for (let i = this.#at + digits - 1; i >= this.#at; i -= 1) {
+      this.#out[i] = 0x30 + (rest % 10)
+      rest = Math.floor(rest / 10)
+    }
+    this.#at += digits
+  }
+}
+
+/** GELF wants seconds; a time of 0 or before would be taken as none. */
+function timeAndLevel(timeMs: number, level: number): string {
+  return `${timeMs > 0 ? `,"timestamp":${timeMs / 1000}` : ''},"level":${level}`
+}
+
+function skipBlanks(data: Buffer, start: number, end: number): number {
+  let at = start
+  while (at < end && (data[at] === 0x20 || ((data[at] as number) >= 0x09 && (data[at] as number) <= 0x0d))) at += 1
+  return at
+}
+
+/** What a record is refused with whose message cannot be cut enough. */
+export function tooLarge(maxBytes: number): StreamError {
+  return new StreamError(
+    'sink.rejected',
+    `the fields of the record alone need a GELF message of more than ${maxBytes} bytes (leave some out by a filter, or raise max_message_bytes)`,
+  )
+}

@@ -1,0 +1,168 @@
+/**
+ * What stands before the sinks in the tests of real ones: a bucket of numbered records in versitygw, queues in ElasticMQ
+ * with the notifications that tell of them, and the streamer, run as an operator runs it.
+ */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
+import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
+import { CreateQueueCommand, GetQueueAttributesCommand, SendMessageBatchCommand, SQSClient } from '@aws-sdk/client-sqs'
+import { Command } from '../e2e/command.ts'
+import { type S3EventObject, s3Event, snsWrapped } from '../servers/s3-events.ts'
+import { type Elasticmq, startElasticmq } from './elasticmq.ts'
+import { recordText } from './numbered-records.ts'
+import { startVersitygw } from './versitygw.ts'
+
+/** Names with what notifications encode. */
+const keyOf = (object: number) => `logs/day=12/Threat Team + Web/${String(object).padStart(4, '0')} é.gz`
+/** Messages that SQS takes in one request. */
+const sendLimit = 10
+
+export interface QueueDepth {
+  /** Messages that can be received now. */
+  readonly waiting: number
+  /** Messages that someone holds. */
+  readonly held: number
+}
+
+export interface NotifiedBucket extends AsyncDisposable {
+  readonly bucket: string
+  readonly sqs: Elasticmq
+  readonly client: SQSClient
+  /** Records in all objects. */
+  readonly records: number
+  /** A new queue with messages that tell of all objects. */
+  fillQueue(name: string): Promise<void>
+  send(queue: string, bodies: readonly string[]): Promise<void>
+  depth(queue: string): Promise<QueueDepth>
+  /** A configuration and a state of its own, from the queue to the sink (a block of YAML in one line). */
+  installation(queue: string, sink: string): Promise<QueueInstallation>
+}
+
+export interface QueueInstallation {
+  readonly folder: string
+  start(...args: readonly string[]): Command
+}
+
+export async function startNotifiedBucket(o: {
+  readonly objects: number
+  readonly recordsPerObject: number
+}): Promise<NotifiedBucket> {
+  await using stack = new AsyncDisposableStack()
+  const [s3, sqs] = await Promise.all([startVersitygw(), startElasticmq({})])
+  stack.use(sqs)
+  stack.defer(() => s3.stop())
+  const { accessKeyId, secretAccessKey, region } = s3
+  const credentials = { accessKeyId, secretAccessKey }
+  const folder = await mkdtemp(join(tmpdir(), 's3-streamer-real-'))
+  stack.defer(() => rm(folder, { recursive: true, force: true }))
+  const client = new SQSClient({ endpoint: sqs.endpoint, region, credentials })
+  stack.defer(() => client.destroy())
+  const bucket = 'weblogs'
+  await s3.createBucket(bucket)
+  const objects = await putObjects({ ...o, ...s3, bucket })
+  const env = { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey, AWS_REGION: region }
+  const running: Command[] = []
+  stack.defer(async () => void (await Promise.all(running.map((command) => command.kill('SIGKILL')))))
+  const all = stack.move()
+
+  const send = async (queue: string, bodies: readonly string[]) => {
+    for (let i = 0; i < bodies.length; i += sendLimit) {
+      const Entries = bodies.slice(i, i + sendLimit).map((MessageBody, Id) => ({ Id: String(Id), MessageBody }))
+      const { Failed } = await client.send(new SendMessageBatchCommand({ QueueUrl: sqs.queueUrl(queue), Entries }))
+      if (Failed?.length) throw new Error(`cannot send to ${queue}: ${Failed[0]?.Message}`)
+    }
+  }
+  let installations = 0
+  return {
+    bucket,
+    sqs,
+    client,
+    records: o.objects * o.recordsPerObject,
+    send,
+    fillQueue: async (name) => {
+      await client.send(new CreateQueueCommand({ QueueName: name }))
+      await send(name, messagesOf(objects))
+    },
+    depth: async (queue) => {
+      const AttributeNames = ['ApproximateNumberOfMessages' as const, 'ApproximateNumberOfMessagesNotVisible' as const]
+      const command = new GetQueueAttributesCommand({ QueueUrl: sqs.queueUrl(queue), AttributeNames })
+      const { Attributes = {} } = await client.send(command)
+      const [waiting, held] = AttributeNames.map((name) => Number(Attributes[name]))
+      return { waiting: waiting as number, held: held as number }
+    },
+    installation: async (queue, sink) => {
+      installations += 1
+      const config = join(folder, `${installations}.yaml`)
+      await writeFile(
+        config,
+        `pipelines:
+  - name: ${queue}
+    source: { type: s3_sqs, queue_url: "${sqs.queueUrl(queue)}", endpoint: "${s3.endpoint}", region: ${region}, visibility_timeout: 5s }
+    sink: ${sink}
+    state: { file_path: "${join(folder, `${installations}.json`)}", save_interval: 200ms }
+logging: { level: debug }
+`,
+      )
+      return {
+        folder,
+        start: (...args) => {
+          const command = new Command([...args, '--config', config], { env })
+          running.push(command)
+          return command
+        },
+      }
+    },
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
+  }
+}
+
+async function putObjects(o: {
+  readonly objects: number
+  readonly recordsPerObject: number
+  readonly bucket: string
+  readonly endpoint: string
+  readonly region: string
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+}): Promise<S3EventObject[]> {
+  const { bucket, endpoint, region, accessKeyId, secretAccessKey, recordsPerObject } = o
+  const client = new S3Client({ endpoint, region, forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } })
+  const objects: S3EventObject[] = []
+  for (let object = 0; object < o.objects; object += 1) {
+    const first = object * recordsPerObject
+    const lines = Array.from({ length: recordsPerObject }, (_, i) => `${recordText(first + i)}\n`)
+    const Body = gzipSync(lines.join(''))
+    const key = keyOf(object)
+    const { ETag = '' } = await client.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body }))
+    objects.push({ bucket, key, size: Body.length, etag: ETag.replaceAll('"', '') })
+  }
+  client.destroy()
+  return objects
+}
+
+/** One to three objects a message, every other through SNS. */
+function messagesOf(objects: readonly S3EventObject[]): string[] {
+  const bodies: string[] = []
+  for (let at = 0; at < objects.length; ) {
+    const count = 1 + (bodies.length % 3)
+    const body = s3Event(objects.slice(at, at + count))
+    bodies.push(bodies.length % 2 === 0 ? body : snsWrapped(body))
+    at += count
+  }
+  return bodies
+}
+
+/** Asks again and again until it is so; fails with the command's own words if it ends before, or after `withinMs`. */
+export async function until(
+  isSo: () => Promise<boolean>,
+  command: Command,
+  o: { readonly what: string; readonly everyMs?: number; readonly withinMs?: number },
+): Promise<void> {
+  for (const end = Date.now() + (o.withinMs ?? 120_000); !(await isSo()); await sleep(o.everyMs ?? 20)) {
+    if (command.hasEnded) throw new Error(`it ended before ${o.what}:\n${command.output.slice(-3000)}`)
+    if (Date.now() > end) throw new Error(`waiting for ${o.what} in vain:\n${command.output.slice(-3000)}`)
+  }
+}
