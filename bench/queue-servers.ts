@@ -28,13 +28,16 @@ export interface QueueServed {
   readonly elasticsearch: string
   /** Host and port of a TCP server that swallows and counts bytes. */
   readonly tcp: string
-  /** POST: fills the queue anew, and gives QueueStats since the last time. */
-  readonly refill: string
+  /** GET: QueueStats. POST: the same, then the queue is filled anew and what was counted is 0 again. */
+  readonly stats: string
 }
 
 export interface QueueStats {
   readonly bytes: number
+  /** As far as the receiver can tell them. */
   readonly records: number
+  /** Messages in the queue, those being dealt with too. */
+  readonly messages: number
 }
 
 const [objects = 40, recordBytes = 300] = process.argv.slice(2).map(Number)
@@ -81,7 +84,6 @@ const fill = () => {
     sqs.send('bench', s3Event({ bucket: 'bench', key: keyOf(i), etag: etags[i % bodies] as string, size }))
   }
 }
-fill()
 
 const counted = { bytes: 0, records: 0, kafka: 0 }
 const count = (chunk: Buffer) => {
@@ -110,18 +112,20 @@ const tcp = await listen(
 )
 const kafka = await startKafka({ count: true, topics: { bench: 8 } })
 const elasticsearch = await startElasticsearch({ countOnly: true })
-const refill = await listen(
-  createHttpServer((_, response) => {
-    const partitions = kafka.log.topics.get('bench') ?? []
-    const taken = partitions.reduce((sum, partition) => sum + partition.count, 0)
-    const stats: QueueStats = {
+const stats = await listen(
+  createHttpServer((request, response) => {
+    const taken = (kafka.log.topics.get('bench') ?? []).reduce((sum, partition) => sum + partition.count, 0)
+    const now: QueueStats = {
       bytes: counted.bytes,
       records: counted.records + taken - counted.kafka + elasticsearch.records,
+      messages: sqs.messages('bench').length,
     }
-    Object.assign(counted, { bytes: 0, records: 0, kafka: taken })
-    elasticsearch.records = 0
-    fill()
-    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(stats))
+    if (request.method === 'POST') {
+      Object.assign(counted, { bytes: 0, records: 0, kafka: taken })
+      elasticsearch.records = 0
+      fill()
+    }
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(now))
   }),
 )
 const served: QueueServed = {
@@ -133,7 +137,7 @@ const served: QueueServed = {
   kafka: kafka.address,
   elasticsearch: elasticsearch.url,
   tcp: `127.0.0.1:${tcp}`,
-  refill: `http://127.0.0.1:${refill}/`,
+  stats: `http://127.0.0.1:${stats}/`,
 }
 console.log(JSON.stringify(served))
 process.stdin.resume()

@@ -54,7 +54,10 @@ export async function queueTable(o: {
 logging: { level: warn }
 `,
     )
-    const usage = await measure(bin, ['run', '--once', '-c', config], { env: o.env })
+    await fetch(served.stats, { method: 'POST' })
+    // Until nothing is left: what is deleted was delivered.
+    const until = async () => ((await (await fetch(served.stats)).json()) as QueueStats).messages === 0
+    const usage = await measure(bin, ['-c', config], { env: o.env, until, sampleMs: 50 })
     if (usage.code !== 0) throw new Error(`the streamer ended with ${usage.code}: ${usage.stdout}${usage.stderr}`)
     ;(await (await fetch(served.refill, { method: 'POST' })).json()) as QueueStats
     return usage

@@ -85,7 +85,7 @@ export async function assemble(
   await using stack = new AsyncDisposableStack()
   const sinkDefinition = registry.sinks.find(({ type }) => type === config.sink.type)
   if (!sinkDefinition) throw new Error(`no sink of type ${config.sink.type}`)
-  const sink = stack.use(sinkDefinition.create(config.sink, context))
+  const sink = stack.use(await sinkDefinition.create(config.sink, context))
   const opened = stack.use(ledgerOf(config, o.mode, o.log))
   const ledger = o.wrap ? o.wrap(opened) : opened
   const timeFromKey = (key: string) => formats.timeFromKey(key)

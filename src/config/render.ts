@@ -186,6 +186,7 @@ function typeOf(schema: JsonSchema): string {
   if (schema.kind) return schema.kind === 'secret' ? 'text (secret)' : schema.kind
   if (schema.const !== undefined) return code(String(schema.const))
   if (schema.enum) return schema.enum.map((one) => code(String(one))).join(', ')
+  if (schema.anyOf) return [...new Set(schema.anyOf.map(typeOf))].join(' or ')
   if (schema.oneOf) return schema.oneOf.map((one) => code(String(one.properties?.type?.const))).join(', ')
   if (schema.items) return `list of ${schema.items.properties ? 'maps' : typeOf(schema.items)}`
   if (schema.properties || schema.type === 'object') return 'map'

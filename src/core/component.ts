@@ -166,14 +166,19 @@ export interface ListedObject extends Origin {
 /** All components the program knows, in the order of the reference pages. */
 export interface Registry {
   readonly sources: readonly SourceDefinition[]
-  readonly sinks: ReadonlyArray<Definition<z.ZodObject, Sink>>
+  readonly sinks: ReadonlyArray<Definition<z.ZodObject, Sink, Context, Sink | Promise<Sink>>>
 }
 
 /**
  * Everything known about a component in one value: validation, types, JSON Schema, reference page, `explain` and
  * examples all come from here. `config` is a strict object whose first key is the `type` literal.
  */
-export interface Definition<S extends z.ZodObject, I extends Component, C extends Context = Context> {
+export interface Definition<
+  S extends z.ZodObject,
+  I extends Component,
+  C extends Context = Context,
+  R extends I | Promise<I> = I,
+> {
   readonly type: string
   /** One sentence for lists and help. */
   readonly summary: string
@@ -183,7 +188,8 @@ export interface Definition<S extends z.ZodObject, I extends Component, C extend
   /** Where it reads or writes, in a few words without secrets: `s3://logs/web/`. */
   place(config: z.output<S>): string
   readonly examples: ReadonlyArray<{ readonly title: string; readonly config: z.input<S> }>
-  create(config: z.output<S>, context: C): I
+  /** May load what it needs first: what is not used takes no memory. Throws a StreamError for what the schema cannot see. */
+  create(config: z.output<S>, context: C): R
 }
 
 export interface SourceDefinition<S extends z.ZodObject = z.ZodObject, O extends ListedObject = ListedObject>

@@ -194,6 +194,7 @@ test('a mapping finds bucket and key in messages of another shape', () => {
   assert.deepEqual(facts(s3Event(object), mapping), [found])
   refuses('{"data":{}}', /has no list at records_path data\.files/, mapping)
   refuses('{"data":{"files":[{"path":"k"}]}}', /has no text at bucket_path where\.bucket/, mapping)
+  refuses('{"data":{"files":[{"where":{"bucket":"s3://"},"path":"k"}]}}', /has no text at bucket_path/, mapping)
   refuses('{"data":{"files":[{"where":{"bucket":"b"},"path":7}]}}', /has no text at key_path path/, mapping)
 })
 

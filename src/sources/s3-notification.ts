@@ -200,16 +200,15 @@ function readMapped(message: Json, found: Found, mapping: Mapping): void {
 }
 
 function addMapped(record: unknown, found: Found, mapping: Mapping): void {
-  const bucket = textOf(valueAt(record, mapping.bucket))
+  const bucket = textOf(textOf(valueAt(record, mapping.bucket))?.replace(/^(s3:\/\/|arn:[\w-]+:s3:::)/, ''))
   const key = textOf(valueAt(record, mapping.key))
   if (bucket === undefined || key === undefined) {
     const missing = bucket === undefined ? `bucket_path ${mapping.bucket}` : `key_path ${mapping.key}`
     found.wrong(`has no text at ${missing}`)
     return
   }
-  const named = bucket.replace(/^(s3:\/\/|arn:[\w-]+:s3:::)/, '')
   found.objects.push({
-    ...asWritten(named, key),
+    ...asWritten(bucket, key),
     etag: undefined,
     size: undefined,
     region: undefined,

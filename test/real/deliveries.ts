@@ -1,6 +1,6 @@
 /** What every receiver of log messages must get through: the streamer from moto to it, run as an operator would. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -38,39 +38,51 @@ export class Deliveries implements AsyncDisposable {
     return new Deliveries(await startMoto())
   }
 
-  /** A bucket with a queue, and a pipeline from there to the target. */
-  async begin(lines: LogLines, { receiver, sink, read }: Target): Promise<Delivery> {
+  /** A bucket with a queue, and a pipeline from there to the sink, which is given as a flow mapping of YAML. */
+  async pipeline(sink: string): Promise<Pipeline> {
     this.#runs += 1
     const bucket = `run-${this.#runs}`
     const queueUrl = await this.moto.bucketWithQueue(bucket)
-    await receiver.clear()
-    const { endpoint, region } = this.moto
-    const config = join(this.#folder, `${bucket}.yaml`)
+    const { endpoint, region, s3 } = this.moto
+    const folder = join(this.#folder, bucket)
+    mkdirSync(folder)
+    const config = join(folder, 'config.yaml')
     writeFileSync(
       config,
       `pipelines:
   - name: logs
     source: { type: s3_sqs, queue_url: "${queueUrl}", endpoint: "${endpoint}", region: ${region}, force_path_style: true, visibility_timeout: 5s, wait_time: 1s }
     sink: ${sink}
-    state: { file_path: "${join(this.#folder, `${bucket}.json`)}", save_interval: 200ms }
+    state: { file_path: "${join(folder, 'state.json')}", save_interval: 200ms }
 logging: { level: debug }
 `,
     )
-    const put = async (object: number) => {
-      const key = { Bucket: bucket, Key: lines.key(object) }
-      await this.moto.s3.send(new PutObjectCommand({ ...key, Body: lines.body(object) }))
-    }
     return {
-      put,
-      putAll: async () => {
-        for (let object = 0; object < lines.objects; object += 1) await put(object)
+      bucket,
+      folder,
+      put: async (Key, Body) => {
+        await s3.send(new PutObjectCommand({ Bucket: bucket, Key, Body }))
       },
-      arrivals: new Arrivals(lines, receiver.file, read),
       run: (...args) => new Command([...args, '--config', config]),
       queueIsEmpty: async () => {
         const { waiting, inFlight } = await this.moto.queueSize(queueUrl)
         return waiting + inFlight === 0
       },
+    }
+  }
+
+  /** The same for lines that a receiver gets; its file is emptied first. */
+  async begin(lines: LogLines, { receiver, sink, read }: Target): Promise<Delivery> {
+    await receiver.clear()
+    const pipeline = await this.pipeline(sink)
+    const putLines = (object: number) => pipeline.put(lines.key(object), lines.body(object))
+    return {
+      ...pipeline,
+      putLines,
+      putAll: async () => {
+        for (let object = 0; object < lines.objects; object += 1) await putLines(object)
+      },
+      arrivals: new Arrivals(lines, receiver.file, read),
     }
   }
 
@@ -80,13 +92,20 @@ logging: { level: debug }
   }
 }
 
-export interface Delivery {
-  put(object: number): Promise<void>
-  putAll(): Promise<void>
-  readonly arrivals: Arrivals
+export interface Pipeline {
+  readonly bucket: string
+  /** For whatever the test needs beside. */
+  readonly folder: string
+  put(key: string, body: Buffer | string): Promise<void>
   /** Starts the streamer with these arguments. */
   run(...args: readonly string[]): Command
   queueIsEmpty(): Promise<boolean>
+}
+
+export interface Delivery extends Pipeline {
+  putLines(object: number): Promise<void>
+  putAll(): Promise<void>
+  readonly arrivals: Arrivals
 }
 
 /** Resolves when it is so; throws with the streamer's own words when that takes too long. */
@@ -138,13 +157,14 @@ export async function survivesKillOfStreamer(t: TestContext, bed: Deliveries, ta
 }
 
 /**
- * The receiver hangs until its buffers are full, is killed and started again. There is no acknowledgement, so what lay in the socket
- * buffers is lost, and no more than that.
+ * The receiver hangs until its buffers are full, is ended in one way or the other, and started again. There is no acknowledgement, and
+ * a receiver that is asked to end closes its connections without reading on: what lay in the socket buffers is lost, and no more.
  */
 export async function losesOnlyWhatLayInBuffers(
   t: TestContext,
   bed: Deliveries,
   target: Target & { readonly port: number },
+  end: 'kill' | 'stop' = 'kill',
 ): Promise<void> {
   const lines = new LogLines(hundredThousand)
   const { putAll, run, arrivals, queueIsEmpty } = await bed.begin(lines, target)
@@ -154,8 +174,8 @@ export async function losesOnlyWhatLayInBuffers(
   await until(async () => (await arrivals.update()).received > lines.count / 20, 'the first records', command)
   receiver.freeze()
   const buffered = await settled(() => bytesUnread(port))
-  assert.equal(await queueIsEmpty(), false, 'it was killed in the middle')
-  await receiver.kill()
+  assert.equal(await queueIsEmpty(), false, 'it was ended in the middle')
+  await receiver[end]()
   await receiver.start()
   await until(queueIsEmpty, 'an empty queue', command)
   const { code, stdout } = await command.kill('SIGTERM')
@@ -171,7 +191,7 @@ export async function losesOnlyWhatLayInBuffers(
 /** The receiver is stopped and started while nothing is being sent, in each way: nothing is lost, nothing comes twice. */
 export async function noticesStopBetween(_t: TestContext, bed: Deliveries, target: Target): Promise<void> {
   const lines = new LogLines({ objects: 4, linesPerObject: 200 })
-  const { put, run, arrivals, queueIsEmpty } = await bed.begin(lines, target)
+  const { putLines, run, arrivals, queueIsEmpty } = await bed.begin(lines, target)
   const { receiver } = target
   const command = run('run')
   const has = (objects: number) =>
@@ -180,18 +200,18 @@ export async function noticesStopBetween(_t: TestContext, bed: Deliveries, targe
       `object ${objects}`,
       command,
     )
-  await put(0)
+  await putLines(0)
   await has(1)
   await receiver.stop()
   await receiver.start()
-  await put(1)
+  await putLines(1)
   await has(2)
   await receiver.kill()
   await receiver.start()
-  await put(2)
+  await putLines(2)
   await has(3)
   await receiver.stop()
-  await put(3)
+  await putLines(3)
   await command.until(() => /cannot (connect|send) to/.test(command.output), 'a refusal')
   assert.equal(await queueIsEmpty(), false)
   await receiver.start()
@@ -204,10 +224,10 @@ export async function noticesStopBetween(_t: TestContext, bed: Deliveries, targe
 /** 2,000 records as datagrams, no more at once than the receiver's buffer holds: each arrives once. */
 export async function arrivesAsDatagrams(_t: TestContext, bed: Deliveries, target: Target): Promise<void> {
   const lines = new LogLines({ objects: 20, linesPerObject: 100 })
-  const { put, run, arrivals, queueIsEmpty } = await bed.begin(lines, target)
+  const { putLines, run, arrivals, queueIsEmpty } = await bed.begin(lines, target)
   const command = run('run')
   for (let object = 0; object < lines.objects; object += 1) {
-    await put(object)
+    await putLines(object)
     const expected = (object + 1) * lines.linesPerObject
     await until(async () => (await arrivals.update()).received >= expected, `record ${expected}`, command)
   }

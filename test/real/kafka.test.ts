@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { after, type TestContext, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type KafkaMessage, startKafka } from './kafka.ts'
 import { startNotifiedBucket, until } from './notified-bucket.ts'
 import { RecordCounter } from './numbered-records.ts'
@@ -13,7 +12,10 @@ const { records } = source
 /** A queue and a topic of the same name, and the streamer from one to the other. */
 async function flow(name: string, more = '') {
   await Promise.all([source.fillQueue(name), kafka.createTopic(name, { partitions: 3 })])
-  return source.installation(name, `{ type: kafka, brokers: ["${kafka.address}"], topic: ${name}${more} }`)
+  return source.installation(
+    name,
+    `{ type: kafka, brokers: ["${kafka.address}"], topic: ${name}, retry: { max: 2s }${more} }`,
+  )
 }
 
 function counted(messages: readonly KafkaMessage[]): RecordCounter {
@@ -29,11 +31,6 @@ async function arrived(t: TestContext, topic: string): Promise<{ readonly duplic
   t.diagnostic(`${records} records, ${duplicated} stored twice`)
   assert.deepEqual({ lost, strange, renamed, shared }, { lost: 0, strange: 0, renamed: 0, shared: 0 })
   return { duplicated }
-}
-
-const isEmpty = async (queue: string) => {
-  const { waiting, held } = await source.depth(queue)
-  return waiting + held === 0
 }
 
 test('100,000 records arrive whole and once, with their ids and origins, spread over the partitions', async (t) => {
@@ -75,7 +72,7 @@ test('kill -9 of the streamer in the middle and a new start: nothing is lost, wh
   await first.kill('SIGKILL')
   assert.ok((await kafka.count('streamer-killed')) < records, 'it was killed in the middle')
   const second = start('run')
-  await until(() => isEmpty('streamer-killed'), second, { what: 'the queue to be empty', everyMs: 100 })
+  await until(() => source.isEmpty('streamer-killed'), second, { what: 'the queue to be empty', everyMs: 100 })
   const { code } = await second.kill('SIGTERM')
   assert.equal(code, 0, second.output.slice(-3000))
   await arrived(t, 'streamer-killed')

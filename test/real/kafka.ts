@@ -182,6 +182,9 @@ advertised.listeners=${listeners}
 inter.broker.listener.name=PLAINTEXT
 log.dirs=${join(folder, 'data')}
 auto.create.topics.enable=false
+# So long the controller takes a broker that was killed for alive, and the one started anew for another of its number.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1

@@ -37,6 +37,8 @@ export interface NotifiedBucket extends AsyncDisposable {
   fillQueue(name: string): Promise<void>
   send(queue: string, bodies: readonly string[]): Promise<void>
   depth(queue: string): Promise<QueueDepth>
+  /** True if nothing waits in it and nobody holds anything. */
+  isEmpty(queue: string): Promise<boolean>
   /** A configuration and a state of its own, from the queue to the sink (a block of YAML in one line). */
   installation(queue: string, sink: string): Promise<QueueInstallation>
 }
@@ -75,6 +77,13 @@ export async function startNotifiedBucket(o: {
       if (Failed?.length) throw new Error(`cannot send to ${queue}: ${Failed[0]?.Message}`)
     }
   }
+  const depth = async (queue: string): Promise<QueueDepth> => {
+    const AttributeNames = ['ApproximateNumberOfMessages' as const, 'ApproximateNumberOfMessagesNotVisible' as const]
+    const command = new GetQueueAttributesCommand({ QueueUrl: sqs.queueUrl(queue), AttributeNames })
+    const { Attributes = {} } = await client.send(command)
+    const [waiting, held] = AttributeNames.map((name) => Number(Attributes[name]))
+    return { waiting: waiting as number, held: held as number }
+  }
   let installations = 0
   return {
     bucket,
@@ -86,12 +95,10 @@ export async function startNotifiedBucket(o: {
       await client.send(new CreateQueueCommand({ QueueName: name }))
       await send(name, messagesOf(objects))
     },
-    depth: async (queue) => {
-      const AttributeNames = ['ApproximateNumberOfMessages' as const, 'ApproximateNumberOfMessagesNotVisible' as const]
-      const command = new GetQueueAttributesCommand({ QueueUrl: sqs.queueUrl(queue), AttributeNames })
-      const { Attributes = {} } = await client.send(command)
-      const [waiting, held] = AttributeNames.map((name) => Number(Attributes[name]))
-      return { waiting: waiting as number, held: held as number }
+    depth,
+    isEmpty: async (queue) => {
+      const { waiting, held } = await depth(queue)
+      return waiting + held === 0
     },
     installation: async (queue, sink) => {
       installations += 1

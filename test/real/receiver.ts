@@ -88,9 +88,12 @@ export class Receiver implements AsyncDisposable {
     this.#child = await startProcess(command, args, listening, { PATH: path, ...env })
   }
 
-  /** SIGTERM; resolves when it has ended. */
+  /** SIGTERM, frozen or not; resolves when it has ended. */
   async stop(): Promise<void> {
-    if (this.#child) await stopProcess(this.#child, 'SIGTERM')
+    if (!this.#child) return
+    const stopped = stopProcess(this.#child, 'SIGTERM')
+    this.#child.kill('SIGCONT')
+    await stopped
   }
 
   /** SIGKILL; resolves when it has ended. A line that it had half written is taken off. */

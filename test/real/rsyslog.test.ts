@@ -9,6 +9,7 @@ import {
   noticesStopBetween,
   survivesKillOfStreamer,
   type Target,
+  until,
 } from './deliveries.ts'
 import type { Arrived } from './log-lines.ts'
 import { certificates } from './receiver.ts'
@@ -27,19 +28,16 @@ function read(line: string): Arrived {
 }
 
 const { tcp, tls, udp } = receiver.ports
-const ca = `tls: { ca_file: "${join(certificates, 'ca.pem')}" }`
 const retry = 'retry: { min: 50ms, max: 500ms }'
-const overTcp: Target = { receiver, read, sink: `{ type: syslog, endpoints: ["tcp://127.0.0.1:${tcp}"], ${retry} }` }
-const overTls: Target = {
+const ca = `tls: { ca_file: "${join(certificates, 'ca.pem')}" }`
+const to = (endpoint: string, more: string): Target => ({
   receiver,
   read,
-  sink: `{ type: syslog, endpoints: ["tls://localhost:${tls}"], ${ca}, ${retry} }`,
-}
-const overUdp: Target = {
-  receiver,
-  read,
-  sink: `{ type: syslog, endpoints: ["udp://127.0.0.1:${udp}"], max_message_bytes: 8KiB, ${retry} }`,
-}
+  sink: `{ type: syslog, endpoints: ["${endpoint}"], ${more}, ${retry} }`,
+})
+const overTcp = to(`tcp://127.0.0.1:${tcp}`, 'hostname: streamer')
+const overTls = to(`tls://localhost:${tls}`, ca)
+const overUdp = to(`udp://127.0.0.1:${udp}`, 'max_message_bytes: 8KiB')
 
 test('rsyslog gets 100,000 records over TCP, each whole and once', (t) => arrivesWhole(t, bed, overTcp))
 test('rsyslog gets 100,000 records over TLS, each whole and once', (t) => arrivesWhole(t, bed, overTls))
@@ -47,11 +45,37 @@ test('rsyslog gets 2,000 records over UDP, each whole and once', (t) => arrivesA
 test('kill -9 of the streamer in the middle loses nothing at rsyslog', (t) => survivesKillOfStreamer(t, bed, overTcp))
 test('rsyslog hangs and is killed: lost is only what lay in socket buffers, over TCP', (t) =>
   losesOnlyWhatLayInBuffers(t, bed, { ...overTcp, port: tcp }))
-test('rsyslog hangs and is killed: lost is only what lay in socket buffers, over TLS', (t) =>
-  losesOnlyWhatLayInBuffers(t, bed, { ...overTls, port: tls }))
+test('rsyslog hangs and is stopped: lost is only what lay in socket buffers, over TLS', (t) =>
+  losesOnlyWhatLayInBuffers(t, bed, { ...overTls, port: tls }, 'stop'))
 test('rsyslog stops and starts while nothing is sent: nothing is lost over TCP', (t) =>
   noticesStopBetween(t, bed, overTcp))
 test('rsyslog stops and starts while nothing is sent: nothing is lost over TLS', (t) =>
   noticesStopBetween(t, bed, overTls))
 test('rsyslog stops and starts while nothing is sent: nothing is lost over UDP', (t) =>
   noticesStopBetween(t, bed, overUdp))
+
+test('rsyslog reads the old format and lines, with what would break them escaped', async () => {
+  const cases = [
+    ['tcp', 'framing: lf, hostname: web-1'],
+    ['tcp', 'format: rfc3164, hostname: web-1, app_name: shop, proc_id: "17"'],
+    ['udp', 'format: rfc3164, hostname: web-1, app_name: shop, facility: kern, severity: emerg'],
+  ] as const
+  for (const [transport, more] of cases) {
+    await receiver.clear()
+    const { put, run } = await bed.pipeline(to(`${transport}://127.0.0.1:${receiver.ports[transport]}`, more).sink)
+    await put('a.log', 'one\ntwo \u0001\u001b[31m\ttab \u007f ü\n')
+    const { code, stdout } = await run('run', '--once').ended
+    assert.equal(code, 0, stdout.slice(-3000))
+    await until(async () => (await receiver.lines()).length === 2, 'two messages')
+    const messages = (await receiver.lines()).map((line) => JSON.parse(line) as RsyslogLine)
+    assert.deepEqual(
+      messages.map(({ msg }) => msg.trimStart()),
+      ['one', 'two #001#033[31m\ttab #177 ü'],
+      more,
+    )
+    for (const { host, app, pri } of messages) {
+      assert.deepEqual([host, app], ['web-1', more.includes('shop') ? 'shop' : 's3-streamer'])
+      assert.equal(Number(pri), more.includes('kern') ? 0 : 16 * 8 + 6)
+    }
+  }
+})

@@ -2,7 +2,8 @@
 import type * as z from 'zod'
 import type { Context, Sink } from '../../src/core/component.ts'
 import { StreamError } from '../../src/core/errors.ts'
-import { kafkaConfig, kafkaSink } from '../../src/sinks/kafka.ts'
+import { kafkaConfig } from '../../src/sinks/kafka.ts'
+import { KafkaSink } from '../../src/sinks/kafka-sink.ts'
 import { testContext } from '../conformance/sink.ts'
 import { type KafkaOptions, type KafkaServer, startKafka } from './kafka.ts'
 
@@ -11,7 +12,7 @@ export const live = { signal: new AbortController().signal }
 
 export function sinkOf(server: KafkaServer, settings: Settings = {}, context: Context = testContext()): Sink {
   const retry = { min: '1ms', max: '20ms' }
-  return kafkaSink.create(
+  return new KafkaSink(
     kafkaConfig.parse({ type: 'kafka', brokers: [server.address], topic: 'logs', retry, ...settings }),
     context,
   )

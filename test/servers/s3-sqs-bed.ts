@@ -221,9 +221,13 @@ export class Consumer {
 
 const deadHandle = { status: 400, code: 'ReceiptHandleIsInvalid', message: 'The process is gone.' }
 
-/** Resolves when it is so. What never becomes so is ended by the time limit of the test. */
+/** Resolves when it is so; throws if it does not become so. */
 export async function until(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 2))
+  const endMs = performance.now() + 15_000
+  while (!isSo()) {
+    if (performance.now() > endMs) throw new Error(`it does not become so: ${isSo}`)
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
 }
 
 export async function openBed({
