@@ -53,13 +53,17 @@ export async function measure(command: string, args: readonly string[], o: Measu
   const peaks = new Map<number, number>()
   const peak = () => [...peaks.values()].reduce((sum, bytes) => sum + bytes, 0)
   let asking = false
+  let stopped = false
   const sample = async () => {
     for (const pid of family(child)) peaks.set(pid, Math.max(peaks.get(pid) ?? 0, peakRssBytes(pid)))
-    if (!o.until || asking) return
+    // A second signal would be taken as impatience.
+    if (!o.until || asking || stopped) return
     asking = true
     const enough = await o.until({ seconds: (performance.now() - started) / 1000, peakRssBytes: peak() })
     asking = false
-    if (enough) child.kill('SIGTERM')
+    if (!enough) return
+    stopped = true
+    child.kill('SIGTERM')
   }
   const timer = setInterval(() => {
     sample().catch((error: unknown) => {

@@ -59,7 +59,6 @@ logging: { level: warn }
     const until = async () => ((await (await fetch(served.stats)).json()) as QueueStats).messages === 0
     const usage = await measure(bin, ['-c', config], { env: o.env, until, sampleMs: 50 })
     if (usage.code !== 0) throw new Error(`the streamer ended with ${usage.code}: ${usage.stdout}${usage.stderr}`)
-    ;(await (await fetch(served.refill, { method: 'POST' })).json()) as QueueStats
     return usage
   }
   try {

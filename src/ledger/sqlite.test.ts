@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { after, test } from 'node:test'
 import { type LedgerPlace, ledgerConformance, listed, settled } from '../../test/conformance/ledger.ts'
 import type { Log } from '../core/component.ts'
@@ -250,4 +251,45 @@ test('kill -9 while objects are being settled loses none that was settled', asyn
   await using ledger = open(path)
   assert.ok(printed.length > 500)
   assert.equal(ledger.states(printed).size, printed.length)
+})
+
+/** The tables of version 1, with a row in each, as the first version left them. */
+const versionOne = `
+CREATE TABLE objects (
+  id TEXT PRIMARY KEY, bucket TEXT NOT NULL, key TEXT NOT NULL, size INTEGER,
+  time_ms INTEGER NOT NULL, modified_ms INTEGER NOT NULL, state TEXT NOT NULL,
+  records INTEGER NOT NULL, start INTEGER NOT NULL, start_records INTEGER NOT NULL,
+  read INTEGER NOT NULL, delivered INTEGER NOT NULL, filtered INTEGER NOT NULL, quarantined INTEGER NOT NULL, bytes INTEGER NOT NULL,
+  attempts INTEGER NOT NULL, error TEXT, updated_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE quarantine (
+  entry INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, object_id TEXT NOT NULL, bucket TEXT NOT NULL, key TEXT NOT NULL,
+  reason TEXT NOT NULL, records INTEGER NOT NULL, start INTEGER NOT NULL, start_records INTEGER NOT NULL,
+  first_record INTEGER NOT NULL, count INTEGER NOT NULL, content_type TEXT, multiline INTEGER, data BLOB, ends BLOB,
+  created_ms INTEGER NOT NULL, requeued INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (object_id, kind, first_record, count)
+);
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO objects VALUES ('b/a@1', 'b', 'a', 10, 1000, 1000, 'done', 5, 50, 4, 5, 4, 0, 1, 60, 1, NULL, 2000);
+INSERT INTO quarantine VALUES (1, 'object', 'b/q@1', 'b', 'q', 'cut', 5, 50, 4, 5, 0, NULL, NULL, NULL, NULL, 3000, 0);
+PRAGMA user_version = 1;
+`
+
+test('a ledger of the first version is looked at as it is, and taken over by the next run', async () => {
+  const path = newPath()
+  mkdirSync(join(path, '..'), { recursive: true })
+  const db = new DatabaseSync(databasePath(path))
+  db.exec(versionOne)
+  db.close()
+  {
+    await using ledger = open(path, { mode: 'readonly' })
+    assert.deepEqual(ledger.runs.list(), [])
+    assert.equal(ledger.find('b/a@1')?.startedMs, 0)
+  }
+  await using ledger = open(path)
+  assert.equal(ledger.find('b/a@1')?.counts.delivered, 4)
+  assert.equal(ledger.quarantine()[0]?.reason, 'cut')
+  settled(ledger, listed('b'))
+  assert.ok((ledger.find(listed('b').id)?.startedMs ?? 0) > 0)
+  assert.equal(ledger.runs.next(), 1)
 })

@@ -30,20 +30,19 @@ export class NotifiedObjects implements Disposable {
    * object is read as one and known again. Throws a StreamError if it does not answer.
    */
   async resolve(notified: NotifiedObject, sentMs: number, signal?: AbortSignal): Promise<NotifiedS3Object> {
-    const { bucket, key, otherKey, etag, size, region, eventMs } = notified
+    const { bucket, key, otherKey, etag, region, eventMs } = notified
     const timeMs = this.#timeFromKey(key) ?? eventMs ?? sentMs
-    const rest = { otherKey, region, eventMs, timeMs, lastModifiedMs: eventMs ?? sentMs }
-    if (etag !== undefined) {
-      // A size of 0 may be one that the sender did not know: reading an object to its end costs nothing if it is empty.
-      return { id: objectId(bucket, key, etag), bucket, key, etag: `"${etag}"`, size: size || undefined, ...rest }
-    }
+    // A size of 0 may be one that the sender did not know: reading an object to its end costs nothing if it is empty.
+    const size = notified.size || undefined
+    const rest = { bucket, key, otherKey, size, region, eventMs, timeMs, lastModifiedMs: eventMs ?? sentMs }
+    if (etag !== undefined) return { id: objectId(bucket, key, etag), etag: `"${etag}"`, ...rest }
     try {
       return await this.current({ bucket, key, otherKey, region, eventMs }, signal)
     } catch (error) {
       if (!isVanished(error)) throw error
     }
     // It is given out all the same: that it is gone is an outcome too, and is written down.
-    return { id: objectId(bucket, key, `~${sentMs}`), bucket, key, etag: undefined, size, ...rest }
+    return { id: objectId(bucket, key, `~${sentMs}`), etag: undefined, ...rest }
   }
 
   /** The version that is there now, under either form of its key. Throws a StreamError. */

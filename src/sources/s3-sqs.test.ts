@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { type SourceHarness, sourceConformance } from '../../test/conformance/source.ts'
 import { eventBridge, objectRemoved, s3Event, snsRaw, snsWrapped, testEvent } from '../../test/servers/s3-events.ts'
 import { type Consumer, openBed, type SqsBed, until, within } from '../../test/servers/s3-sqs-bed.ts'
+import { sqsErrors } from '../../test/servers/sqs-wire.ts'
 import type { ListedObject, Source } from '../core/component.ts'
 
 const limits = { timeout: 30_000 }
@@ -248,10 +249,13 @@ test('a message is deleted only after the ledger has written down its objects', 
     await consumer.drain()
     assert.deepEqual(known, [['a', 'done']])
     // Killed between the two: nothing is read again.
+    const busy = { failEntries: () => sqsErrors.internalFailure }
+    bed.sqs.fault = ({ action }) => (action === 'DeleteMessageBatch' ? busy : undefined)
     bed.arrive('b')
     consumer.follow()
     await until(() => consumer.read.length === 2)
     await consumer.kill()
+    bed.sqs.fault = undefined
     assert.equal(bed.messages.length, 1)
     bed.sqs.advance(60_000)
     await consumer.start()

@@ -171,6 +171,59 @@ export function ledgerConformance(name: string, place: () => LedgerPlace): void 
     assert.deepEqual(ledger.begin(listed('a')).position, position)
   })
 
+  run('rejected records keep their numbers and what of the object names their fields', async (at) => {
+    await using ledger = at.open()
+    settled(ledger, listed('a'))
+    const { data, ends } = blockOf(['one', 'two'])
+    const numbers = Uint32Array.of(3, 9)
+    const head = Buffer.from('#Fields: a b')
+    const object = listed('a')
+    const shared = { object, contentType: 'text/plain', multiline: false, data, ends, reason: 'no' }
+    ledger.reject({ ...shared, firstRecord: 3, numbers, head })
+    const [entry] = ledger.quarantine()
+    const kept = ledger.rejectedRecords(entry?.id ?? 0)
+    assert.deepEqual([kept?.numbers, kept?.head, kept?.data], [numbers, head, data])
+    ledger.release(entry?.id ?? 0, { delivered: 1, filtered: 1 })
+    const { delivered, filtered, quarantined } = ledger.find(object.id)?.counts ?? nothingCounted
+    assert.deepEqual([delivered, filtered, quarantined], [5, 1, -1])
+  })
+
+  run('a rejected message is kept once, with its body, and can be asked for again', async (at) => {
+    await using ledger = at.open()
+    const message = { id: 'm-1', queue: 'logs', body: '{"a":1}\nx', reason: 'is no JSON' }
+    ledger.rejectMessage(message)
+    ledger.rejectMessage({ ...message, reason: 'still none' })
+    const [entry, ...more] = ledger.quarantine()
+    assert.deepEqual([entry?.kind, entry?.reason, more], ['message', 'still none', []])
+    assert.equal(ledger.rejectedRecords(entry?.id ?? 0)?.data.toString(), `${message.body}\n`)
+    ledger.requeue('all')
+    assert.equal(ledger.requeued()[0]?.kind, 'message')
+    ledger.release(entry?.id ?? 0)
+    assert.deepEqual(ledger.quarantine(), [])
+  })
+
+  run('runs are kept, newest first; one that did not end was killed', async (at) => {
+    const ledger = at.open()
+    const about = { mode: 'once', objects: { done: 2 }, counts, figures: { received: 3 }, error: undefined } as const
+    const first = ledger.runs.next()
+    ledger.runs.put({ id: first, startedMs: 1000, updatedMs: 2000, outcome: 'running', ...about })
+    ledger.runs.put({ id: first, startedMs: 1000, updatedMs: 5000, outcome: 'done', ...about })
+    const second = ledger.runs.next()
+    ledger.runs.put({ id: second, startedMs: 6000, updatedMs: 7000, outcome: 'running', ...about })
+    assert.deepEqual(
+      ledger.runs.list().map(({ id, outcome, updatedMs }) => [id, outcome, updatedMs]),
+      [
+        [second, 'running', 7000],
+        [first, 'done', 5000],
+      ],
+    )
+    assert.deepEqual(ledger.runs.list({ sinceMs: 6000 })[0]?.figures, { received: 3 })
+    at.drop(ledger)
+    await using again = at.open()
+    assert.deepEqual(again.runs.list({ limit: 1 })[0]?.outcome, 'killed')
+    assert.ok(again.runs.next() > second)
+  })
+
   run('prune forgets only what is finished and old in every respect', async (at) => {
     await using ledger = at.open()
     const old = Date.now() - 10 * 86_400_000

@@ -11,6 +11,9 @@ import { Arrivals, type Arrived, LogLines } from './log-lines.ts'
 import { type Moto, startMoto } from './moto.ts'
 import { bytesUnread, type Receiver } from './receiver.ts'
 
+/** Stands for the consumer in a configuration. */
+export const consumerVariable = '${CONSUMER:-one}'
+
 /** Where the records go, and how they are read there. */
 export interface Target {
   readonly receiver: Receiver
@@ -28,6 +31,7 @@ const batchRecords = 1000
 export class Deliveries implements AsyncDisposable {
   readonly moto: Moto
   readonly #folder = mkdtempSync(join(tmpdir(), 's3-streamer-deliveries-'))
+  readonly #commands: Command[] = []
   #runs = 0
 
   private constructor(moto: Moto) {
@@ -39,13 +43,14 @@ export class Deliveries implements AsyncDisposable {
   }
 
   /** A bucket with a queue, and a pipeline from there to the sink, which is given as a flow mapping of YAML. */
-  async pipeline(sink: string): Promise<Pipeline> {
+  async pipeline(sinkOf: string | ((folder: string) => string)): Promise<Pipeline> {
     this.#runs += 1
     const bucket = `run-${this.#runs}`
     const queueUrl = await this.moto.bucketWithQueue(bucket)
     const { endpoint, region, s3 } = this.moto
     const folder = join(this.#folder, bucket)
     mkdirSync(folder)
+    const sink = typeof sinkOf === 'string' ? sinkOf : sinkOf(folder)
     const config = join(folder, 'config.yaml')
     writeFileSync(
       config,
@@ -53,22 +58,31 @@ export class Deliveries implements AsyncDisposable {
   - name: logs
     source: { type: s3_sqs, queue_url: "${queueUrl}", endpoint: "${endpoint}", region: ${region}, force_path_style: true, visibility_timeout: 5s, wait_time: 1s }
     sink: ${sink}
-    state: { file_path: "${join(folder, 'state.json')}", save_interval: 200ms }
+    state: { file_path: "${join(folder, `state-${consumerVariable}.json`)}", save_interval: 200ms }
 logging: { level: debug }
 `,
     )
     return {
       bucket,
+      queueUrl,
       folder,
       put: async (Key, Body) => {
         await s3.send(new PutObjectCommand({ Bucket: bucket, Key, Body }))
       },
-      run: (...args) => new Command([...args, '--config', config]),
+      run: (...args) => this.#run(config, args),
+      runAs: (consumer, ...args) => this.#run(config, args, consumer),
       queueIsEmpty: async () => {
         const { waiting, inFlight } = await this.moto.queueSize(queueUrl)
         return waiting + inFlight === 0
       },
     }
+  }
+
+  #run(config: string, args: readonly string[], consumer?: string): Command {
+    const env = consumer === undefined ? {} : { CONSUMER: consumer }
+    const command = new Command([...args, '--config', config], { env })
+    this.#commands.push(command)
+    return command
   }
 
   /** The same for lines that a receiver gets; its file is emptied first. */
@@ -86,7 +100,9 @@ logging: { level: debug }
     }
   }
 
+  /** Ends what a test that failed left running, too. */
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const command of this.#commands) await command.kill('SIGKILL')
     await this.moto.stop()
     rmSync(this.#folder, { recursive: true, force: true })
   }
@@ -94,11 +110,14 @@ logging: { level: debug }
 
 export interface Pipeline {
   readonly bucket: string
+  readonly queueUrl: string
   /** For whatever the test needs beside. */
   readonly folder: string
   put(key: string, body: Buffer | string): Promise<void>
   /** Starts the streamer with these arguments. */
   run(...args: readonly string[]): Command
+  /** The same beside another one: with a state of its own, and its name for `consumerVariable` in the sink. */
+  runAs(consumer: string, ...args: readonly string[]): Command
   queueIsEmpty(): Promise<boolean>
 }
 
@@ -190,7 +209,7 @@ export async function losesOnlyWhatLayInBuffers(
 
 /** The receiver is stopped and started while nothing is being sent, in each way: nothing is lost, nothing comes twice. */
 export async function noticesStopBetween(_t: TestContext, bed: Deliveries, target: Target): Promise<void> {
-  const lines = new LogLines({ objects: 4, linesPerObject: 200 })
+  const lines = new LogLines({ objects: 4, linesPerObject: 100 })
   const { putLines, run, arrivals, queueIsEmpty } = await bed.begin(lines, target)
   const { receiver } = target
   const command = run('run')

@@ -1,4 +1,4 @@
-/** ElasticMQ (https://github.com/softwaremill/elasticmq), an SQS server. It checks no signatures. Messages outlive a kill. */
+/** ElasticMQ (https://github.com/softwaremill/elasticmq), an SQS server. It checks no signatures. Queues and messages outlive a kill. */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { JavaServer } from './java-server.ts'
@@ -18,13 +18,8 @@ export interface Elasticmq extends AsyncDisposable {
   stop(): Promise<void>
 }
 
-export interface QueueSettings {
-  /** The queue has a dead-letter queue `<name>-dead`, and a message gets there after so many receives. */
-  readonly maxReceiveCount?: number
-}
-
 /** Throws if test/real/setup was not run. */
-export async function startElasticmq(queues: Readonly<Record<string, QueueSettings>>): Promise<Elasticmq> {
+export async function startElasticmq(): Promise<Elasticmq> {
   const port = await freePort()
   const endpoint = `http://127.0.0.1:${port}`
   const region = 'us-east-1'
@@ -33,7 +28,7 @@ export async function startElasticmq(queues: Readonly<Record<string, QueueSettin
     heap: '256m',
     args: (folder) => [`-Dconfig.file=${join(folder, 'elasticmq.conf')}`, 'org.elasticmq.server.Main'],
     ready: () => answer(`${endpoint}/?Action=ListQueues`),
-    prepare: (folder) => writeFile(join(folder, 'elasticmq.conf'), configuration(folder, port, region, queues)),
+    prepare: (folder) => writeFile(join(folder, 'elasticmq.conf'), configuration(folder, port, region)),
   })
   return {
     endpoint,
@@ -49,17 +44,7 @@ export async function startElasticmq(queues: Readonly<Record<string, QueueSettin
   }
 }
 
-function configuration(
-  folder: string,
-  port: number,
-  region: string,
-  queues: Readonly<Record<string, QueueSettings>>,
-): string {
-  const blocks = Object.entries(queues).map(([name, { maxReceiveCount }]) => {
-    if (maxReceiveCount === undefined) return `  "${name}" {}`
-    const dead = `"${name}-dead"`
-    return `  ${dead} {}\n  "${name}" { deadLettersQueue { name = ${dead}, maxReceiveCount = ${maxReceiveCount} } }`
-  })
+function configuration(folder: string, port: number, region: string): string {
   // The database waits half a second before it writes, unless told otherwise.
   const uri = `jdbc:h2:${join(folder, 'messages')};WRITE_DELAY=0`
   return `include classpath("application.conf")
@@ -77,8 +62,6 @@ messages-storage {
   prune-data-on-init = false
 }
 aws { region = ${region}, accountId = "000000000000" }
-queues {
-${blocks.join('\n')}
-}
+queues {}
 `
 }

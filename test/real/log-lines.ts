@@ -30,7 +30,7 @@ export class LogLines {
   line(object: number, number: number): string {
     const id = `${object}-${number}`
     const kind = kinds[number % kinds.length] as (id: string) => string
-    return number % 500 === 499 ? `${id} ${'a long line, '.repeat(300)}${id}` : kind(id)
+    return number % 50 === 49 ? `${id} ${'a long line, '.repeat(300)}${id}` : kind(id)
   }
 
   body(object: number): Buffer {

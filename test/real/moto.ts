@@ -13,6 +13,7 @@ import { freePort, startProcess, stopProcess } from './process.ts'
 import { cached } from './receiver.ts'
 
 const version = '5.2.1'
+const events: Event[] = ['s3:ObjectCreated:*', 's3:ObjectRemoved:*']
 
 export interface Moto extends AsyncDisposable {
   /** `http://127.0.0.1:<port>`, of S3 and of SQS. */
@@ -22,7 +23,7 @@ export interface Moto extends AsyncDisposable {
   readonly s3: S3Client
   readonly sqs: SQSClient
   /** Makes a bucket and a queue that is told of it, s3:TestEvent first; gives the URL of the queue. */
-  bucketWithQueue(bucket: string, o?: { readonly events?: readonly Event[] }): Promise<string>
+  bucketWithQueue(bucket: string): Promise<string>
   /** Messages that can be received, or are in someone's hands. */
   queueSize(url: string): Promise<{ readonly waiting: number; readonly inFlight: number }>
   /** Ends the server; it has nothing on disk. */
@@ -60,7 +61,7 @@ export async function startMoto(): Promise<Moto> {
     pid: child.pid as number,
     s3,
     sqs,
-    bucketWithQueue: async (bucket, { events = ['s3:ObjectCreated:*', 's3:ObjectRemoved:*'] } = {}) => {
+    bucketWithQueue: async (bucket) => {
       await s3.send(new CreateBucketCommand({ Bucket: bucket }))
       const { QueueUrl } = await sqs.send(new CreateQueueCommand({ QueueName: `${bucket}-events` }))
       const { Attributes } = await sqs.send(new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ['QueueArn'] }))
@@ -68,7 +69,7 @@ export async function startMoto(): Promise<Moto> {
         new PutBucketNotificationConfigurationCommand({
           Bucket: bucket,
           NotificationConfiguration: {
-            QueueConfigurations: [{ QueueArn: Attributes?.QueueArn as string, Events: [...events] }],
+            QueueConfigurations: [{ QueueArn: Attributes?.QueueArn, Events: events }],
           },
         }),
       )

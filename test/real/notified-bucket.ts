@@ -28,11 +28,12 @@ export interface QueueDepth {
 }
 
 export interface NotifiedBucket extends AsyncDisposable {
-  readonly bucket: string
   readonly sqs: Elasticmq
-  readonly client: SQSClient
   /** Records in all objects. */
   readonly records: number
+  readonly objects: readonly S3EventObject[]
+  /** A queue; with `maxReceiveCount` it has a dead-letter queue `<name>-dead`, and a message gets there after so many receives. */
+  createQueue(name: string, o?: { readonly maxReceiveCount?: number }): Promise<void>
   /** A new queue with messages that tell of all objects. */
   fillQueue(name: string): Promise<void>
   send(queue: string, bodies: readonly string[]): Promise<void>
@@ -53,7 +54,7 @@ export async function startNotifiedBucket(o: {
   readonly recordsPerObject: number
 }): Promise<NotifiedBucket> {
   await using stack = new AsyncDisposableStack()
-  const [s3, sqs] = await Promise.all([startVersitygw(), startElasticmq({})])
+  const [s3, sqs] = await Promise.all([startVersitygw(), startElasticmq()])
   stack.use(sqs)
   stack.defer(() => s3.stop())
   const { accessKeyId, secretAccessKey, region } = s3
@@ -77,6 +78,15 @@ export async function startNotifiedBucket(o: {
       if (Failed?.length) throw new Error(`cannot send to ${queue}: ${Failed[0]?.Message}`)
     }
   }
+  const createQueue = async (QueueName: string, { maxReceiveCount }: { readonly maxReceiveCount?: number } = {}) => {
+    const Attributes: Record<string, string> = {}
+    if (maxReceiveCount !== undefined) {
+      await createQueue(`${QueueName}-dead`)
+      const deadLetterTargetArn = `arn:aws:sqs:${region}:000000000000:${QueueName}-dead`
+      Attributes.RedrivePolicy = JSON.stringify({ deadLetterTargetArn, maxReceiveCount })
+    }
+    await client.send(new CreateQueueCommand({ QueueName, Attributes }))
+  }
   const depth = async (queue: string): Promise<QueueDepth> => {
     const AttributeNames = ['ApproximateNumberOfMessages' as const, 'ApproximateNumberOfMessagesNotVisible' as const]
     const command = new GetQueueAttributesCommand({ QueueUrl: sqs.queueUrl(queue), AttributeNames })
@@ -86,13 +96,13 @@ export async function startNotifiedBucket(o: {
   }
   let installations = 0
   return {
-    bucket,
     sqs,
-    client,
+    objects,
     records: o.objects * o.recordsPerObject,
     send,
+    createQueue,
     fillQueue: async (name) => {
-      await client.send(new CreateQueueCommand({ QueueName: name }))
+      await createQueue(name)
       await send(name, messagesOf(objects))
     },
     depth,

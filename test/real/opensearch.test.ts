@@ -1,4 +1,4 @@
 import { startOpensearch } from './opensearch.ts'
 import { testSearchNode } from './search-node-tests.ts'
 
-await testSearchNode(await startOpensearch())
+await testSearchNode(await startOpensearch(), { dataStreams: true })

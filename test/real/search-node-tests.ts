@@ -6,7 +6,7 @@ import { RecordCounter, recordText } from './numbered-records.ts'
 import type { SearchNode } from './search-node.ts'
 
 /** Stops the node after the last test of the file. */
-export async function testSearchNode(node: SearchNode): Promise<void> {
+export async function testSearchNode(node: SearchNode, o: { readonly dataStreams: boolean }): Promise<void> {
   const source = await startNotifiedBucket({ objects: 200, recordsPerObject: 500 })
   after(() => Promise.all([source[Symbol.asyncDispose](), node.stop()]))
   const { records } = source
@@ -21,8 +21,13 @@ export async function testSearchNode(node: SearchNode): Promise<void> {
   }
   /** All is there, whole and once. */
   const arrived = async (t: TestContext, index: string) => {
+    const isDataStream = index.startsWith('stream-')
     const counter = new RecordCounter(records)
-    for await (const { _id, _source } of node.documents(index)) counter.add(JSON.stringify(_source), _id)
+    for await (const { _id, _source } of node.documents(index)) {
+      const { '@timestamp': time, ...record } = _source
+      assert.equal(typeof time, isDataStream ? 'string' : 'undefined')
+      counter.add(JSON.stringify(record), _id)
+    }
     const { lost, strange, duplicated } = counter
     t.diagnostic(`${records} records, ${lost} lost, ${duplicated} stored twice`)
     assert.deepEqual({ lost, strange, duplicated }, { lost: 0, strange: 0, duplicated: 0 })
@@ -70,11 +75,35 @@ export async function testSearchNode(node: SearchNode): Promise<void> {
     await node.put('/typed', { mappings: { properties: { client: { properties: { port: { type: 'short' } } } } } })
     const { start } = await flow('typed')
     const { code, stdout, stderr } = await start('run', '--once').ended
-    const list = await start('quarantine', 'list', '--json').ended
-    console.log(code, stdout.slice(-1500), stderr)
-    console.log(list.stdout.slice(0, 3000))
-    const fits = (number: number) => JSON.parse(recordText(number)).client.port <= largest
-    const fitting = Array.from({ length: records }, (_, number) => number).filter(fits).length
+    assert.equal(code, 0, stderr + stdout.slice(-3000))
+    const client = (number: number) => JSON.parse(recordText(number)) as { readonly client: { readonly port: number } }
+    const numbers = Array.from({ length: records }, (_, number) => number)
+    const fitting = numbers.filter((number) => client(number).client.port <= largest).length
     assert.equal(await node.count('typed'), fitting)
+    const list = await start('quarantine', 'list', '--json').ended
+    const entries = list.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { readonly reason: string; readonly records: number })
+    assert.equal(
+      entries.reduce((sum, entry) => sum + entry.records, 0),
+      records - fitting,
+    )
+    assert.deepEqual(
+      entries.filter(({ reason }) => !/"typed".* 400 .*parsing_exception.*client\.port/.test(reason)),
+      [],
+    )
   })
+
+  if (o.dataStreams) {
+    test('100,000 records arrive in a data stream, each with the time of its object', async (t) => {
+      await node.put('/_index_template/streams', { index_patterns: ['stream-*'], data_stream: {} })
+      await source.fillQueue('stream-logs')
+      const sink = `{ type: elasticsearch, endpoints: ["${node.endpoint}"], data_stream: stream-logs }`
+      const { start } = await source.installation('stream-logs', sink)
+      const { code, stdout, stderr } = await start('run', '--once').ended
+      assert.equal(code, 0, stderr + stdout.slice(-3000))
+      await arrived(t, 'stream-logs')
+    })
+  }
 }

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict'
+import { after, type TestContext, test } from 'node:test'
+import type { Command } from '../e2e/command.ts'
+import { eventBridge, objectRemoved, s3Event, snsRaw, snsWrapped, testEvent } from '../servers/s3-events.ts'
+import { startNginx } from './nginx.ts'
+import { startNotifiedBucket, until } from './notified-bucket.ts'
+import { RecordCounter } from './numbered-records.ts'
+
+const [source, nginx] = await Promise.all([startNotifiedBucket({ objects: 200, recordsPerObject: 500 }), startNginx()])
+after(() => Promise.all([source[Symbol.asyncDispose](), nginx.stop()]))
+const { records, objects } = source
+
+/** What nginx took before belongs to earlier tests. */
+let taken = 0
+async function posted(): Promise<Buffer> {
+  return (await nginx.received()).subarray(taken)
+}
+
+const sink = `{ type: http, endpoints: ["${nginx.url}"], batch: { records: 200 } }`
+
+/** Everything is there, whole; what is there twice is told. */
+async function arrived(t: TestContext): Promise<RecordCounter> {
+  const counter = new RecordCounter(records)
+  const lines = (await posted()).toString().split('\n')
+  taken = (await nginx.received()).length
+  for (const line of lines) if (line !== '') counter.add(line, line)
+  const { lost, strange, duplicated } = counter
+  t.diagnostic(`${records} records, ${duplicated} came twice`)
+  assert.deepEqual({ lost, strange }, { lost: 0, strange: 0 })
+  return counter
+}
+
+const halfWay = (command: Command) =>
+  until(async () => (await posted()).length > 5_000_000, command, { what: 'the first records' })
+const drained = (queue: string, command: Command) =>
+  until(() => source.isEmpty(queue), command, { what: 'the queue to be empty', everyMs: 100 })
+
+test('the queue is killed and started again in the middle: nothing is lost', async (t) => {
+  await source.fillQueue('killed')
+  const { start } = await source.installation('killed', sink)
+  const streamer = start('run')
+  await halfWay(streamer)
+  await source.sqs.kill()
+  try {
+    await streamer.until(() => /trying again/.test(streamer.stdout), 'a request that fails')
+  } finally {
+    await source.sqs.restart()
+  }
+  await drained('killed', streamer)
+  const { code } = await streamer.kill('SIGTERM')
+  assert.equal(code, 0, streamer.output.slice(-3000))
+  console.log(streamer.stdout.split('\n').filter((l) => !l.includes('object done')).map((l) => l.slice(0, 400)).join('\n'))
+  await arrived(t)
+})
+
+test('two streamers share a queue, one is killed: the other brings the rest', async (t) => {
+  await source.fillQueue('shared')
+  const [first, second] = await Promise.all([
+    source.installation('shared', sink),
+    source.installation('shared', sink),
+  ]).then((both) => both.map(({ start }) => start('run')))
+  assert.ok(first && second)
+  await halfWay(first)
+  await first.kill('SIGKILL')
+  const isDone = (command: Command) => command.stdout.includes('object done')
+  assert.ok(isDone(first) && isDone(second), 'both had objects')
+  await drained('shared', second)
+  const { code } = await second.kill('SIGTERM')
+  assert.equal(code, 0, second.output.slice(-3000))
+  await arrived(t)
+})
+
+test('5,000 messages of all kinds: each object once, junk in the dead-letter queue, nothing left', async (t) => {
+  await source.createQueue('mixed', { maxReceiveCount: 3 })
+  const junk = ['', '{', 'null', '[]', '"text"', '{"Records":[{"s3":{}}]}', '<xml/>', '\u20ac', '{"Records":"none"}']
+  const bodies = Array.from({ length: 5000 }, (_, i) => {
+    const object = objects[i % objects.length] ?? assert.fail()
+    const kinds = [
+      () => s3Event(object),
+      () => s3Event(object, { sender: 'minio' }),
+      () => s3Event(object, { sender: 'ceph' }),
+      () => snsWrapped(s3Event(object)),
+      () => snsRaw(s3Event(object)),
+      () => eventBridge(object),
+      () => objectRemoved(object),
+      () => testEvent(object.bucket),
+      () => s3Event({ ...object, key: `gone/../${i}%2B +` }),
+      () => junk[1 + (i % (junk.length - 1))] ?? assert.fail(),
+    ]
+    return (kinds[(i + Math.floor(i / objects.length)) % kinds.length] ?? assert.fail())()
+  })
+  await source.send('mixed', bodies)
+  const { start } = await source.installation('mixed', sink)
+  const { code, stdout, stderr } = await start('run', '--once').ended
+  console.log(code, stdout.slice(-1000), stderr, await source.depth('mixed'), await source.depth('mixed-dead'))
+  assert.equal((await arrived(t)).duplicated, 0)
+})
