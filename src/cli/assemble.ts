@@ -22,8 +22,8 @@ export interface Assembled extends AsyncDisposable {
   readonly sink: Sink
 }
 
-/** `exclusive`: to run it or to move its place. `shared`: to look at it while it may be running. `readonly`: writes nothing at all. */
-export type LedgerMode = 'exclusive' | 'shared' | 'readonly'
+/** `run`: to run it. `exclusive`: to move its place. `shared`: to look at it while it may be running. `readonly`: writes nothing at all. */
+export type LedgerMode = 'run' | 'exclusive' | 'shared' | 'readonly'
 
 export function formatsOf(config: PipelineConfig): Formats {
   return createFormats(config.formats, { defaultFormat: config.default_format })
@@ -52,10 +52,11 @@ export function contextOf({ name }: PipelineConfig, o: { readonly log: Log; read
 export function ledgerOf(config: PipelineConfig, mode: LedgerMode, log: Log): Ledger {
   const { state } = config
   const nowMs = Date.now()
-  const start = sourceDefinition(config).start?.(config.source, nowMs)
+  const { start: startOf, isShared } = sourceDefinition(config)
+  const start = startOf?.(config.source, nowMs)
   return openLedger({
     statePath: state.file_path,
-    mode,
+    mode: mode === 'run' ? (isShared ? 'joint' : 'exclusive') : mode,
     log,
     nowMs: Date.now,
     startMs: start?.startMs ?? 0,

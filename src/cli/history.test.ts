@@ -19,7 +19,7 @@ test('the last runs and objects are told, with times, counts and errors', async 
   assert.match(runs.out, /^started +outcome +took +read +delivered +filtered +quarantined +bytes +run, objects\n/)
   assert.match(runs.out, /\d{4}-\d\d-\d\dT\S+Z +done +\d.* #1 \(once\) 1 done, 1 quarantined\n/)
   const [run] = rows((await bed.run(['history', '--json'])).out)
-  const { read, delivered, quarantined } = run?.counts as Record<string, number>
+  const { read, delivered, quarantined } = (run?.counts ?? {}) as Record<string, number>
   assert.ok(delivered && delivered >= 3)
   assert.deepEqual([read, quarantined, run?.outcome, run?.mode], [delivered, 0, 'done', 'once'])
   const objects = await bed.run(['history', '--objects'])

@@ -35,7 +35,7 @@ export async function run(flags: RunFlags, io: Io): Promise<ExitCode> {
     const meter = new MemoryMeter()
     for (const config of loaded.pipelines) {
       const named = loaded.pipelines.length === 1 ? log : log.child({ pipeline: config.name })
-      assembled.push(stack.use(await assemble(config, { mode: 'exclusive', log: named, meter })))
+      assembled.push(stack.use(await assemble(config, { mode: 'run', log: named, meter })))
     }
     return await runAll(assembled, flags, io, progress)
   } catch (error) {

@@ -194,6 +194,8 @@ export interface Definition<
 
 export interface SourceDefinition<S extends z.ZodObject = z.ZodObject, O extends ListedObject = ListedObject>
   extends Definition<S, Source<O>, SourceContext> {
+  /** True if several processes may work on one state at the same time: what there is to read is shared out elsewhere. */
+  readonly isShared?: boolean
   /** Where a first start begins and how far before a known place reading goes back, for sources that go by time. */
   start?(config: z.output<S>, nowMs: number): { readonly startMs: number; readonly lookbackMs: number }
 }

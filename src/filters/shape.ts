@@ -11,6 +11,7 @@
 import { type Block, recordAt, recordStart } from '../core/block.ts'
 import type { Bound, Context, MetricSpec, Origin } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
+import { reclaim } from '../core/reclaim.ts'
 import type { Format } from '../formats/format.ts'
 import { type CelFilter, compileFilter, type RecordFilter } from './cel.ts'
 import { type Enveloper, enveloper } from './envelope.ts'
@@ -241,6 +242,7 @@ function selected(block: Block, fates: Uint8Array, refused: readonly RefusedReco
   }
   if (count === fates.length) return block
   const data = Buffer.allocUnsafe(bytes)
+  reclaim(bytes)
   const ends = new Uint32Array(count)
   const indexes = new Uint32Array(count)
   let at = 0
@@ -272,6 +274,7 @@ class RecordBuffer {
 
   constructor(block: Block) {
     this.#data = Buffer.allocUnsafe(Math.ceil(block.data.length * 1.25) + 256)
+    reclaim(this.#data.length)
     this.#ends = new Uint32Array(block.ends.length)
     this.#indexes = new Uint32Array(block.ends.length)
   }

@@ -32,7 +32,7 @@ export interface RunLog {
   next(): number
   /** Writes it down; again while it goes on, and at its end. */
   put(run: RunEntry): void
-  /** Runs that were not over before `sinceMs`, newest first. One that did not end by itself is found `running` until the next start. */
+  /** Runs that were not over before `sinceMs`, newest first. One that did not end by itself is `killed` from the next start on, or after a minute. */
   list(o?: { readonly sinceMs?: number; readonly limit?: number }): RunEntry[]
 }
 

@@ -1,6 +1,7 @@
 /** One process at a time on a ledger. The lock is the operating system's: it goes with the process, however that ends. */
 import { DatabaseSync } from 'node:sqlite'
 import { explainError, StreamError } from '../core/errors.ts'
+import type { LedgerOptions } from './meta.ts'
 
 /**
  * Takes the lock `path`; closing the result gives it back. Throws ledger.locked if another live process has it.
@@ -17,5 +18,20 @@ export function takeLock(path: string, holder: () => string): { close(): void } 
     throw new StreamError('ledger.locked', `another s3-streamer works on ${path.replace(/\.lock$/, '')}${holder()}`, {
       cause: new Error('stop it, or give this one its own state.file_path'),
     })
+  }
+}
+
+/** The lock that a way of opening needs: `exclusive` must have it, of those that are `joint` the first one has it. */
+export function lockFor(
+  mode: LedgerOptions['mode'],
+  path: string,
+  holder: () => string,
+): { close(): void } | undefined {
+  if (mode !== 'exclusive' && mode !== 'joint') return undefined
+  try {
+    return takeLock(path, holder)
+  } catch (error) {
+    if (mode === 'joint' && error instanceof StreamError && error.code === 'ledger.locked') return undefined
+    throw error
   }
 }

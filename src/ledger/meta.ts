@@ -8,10 +8,10 @@ export interface LedgerOptions {
   /** Path of state.json; the database stands beside it. */
   readonly statePath: string
   /**
-   * `exclusive`: to run, or to move the place; only one process. `shared`: to look and to requeue while it runs.
-   * `readonly`: writes nothing at all; without a ledger it is an empty one.
+   * `exclusive`: to run, or to move the place; only one process. `joint`: to run beside others on the same ledger; the first
+   * of them keeps state.json. `shared`: to look and to requeue while it runs. `readonly`: writes nothing at all; without a ledger it is an empty one.
    */
-  readonly mode: 'exclusive' | 'shared' | 'readonly'
+  readonly mode: 'exclusive' | 'joint' | 'shared' | 'readonly'
   readonly log: Log
   readonly nowMs: () => number
   /** Where a first start begins, ms since the epoch; 0 for the beginning. */
@@ -66,4 +66,10 @@ export function holderOf(path: string): string {
 /** Where a first start begins. */
 export function firstHorizon({ startMs, nowMs }: { readonly startMs: number; readonly nowMs: () => number }): Horizon {
   return { checkpointMs: 0, sweepMs: 0, floor: { timeMs: startMs, setAtMs: startMs > 0 ? nowMs() : 0 }, listed: true }
+}
+
+/** The totals as they are now: other processes may have added to them. */
+export function readTotals(db: DatabaseSync, known: Totals): Totals {
+  const row = db.prepare(`SELECT value FROM meta WHERE name = 'totals'`).get() as { value: string } | undefined
+  return row ? (JSON.parse(row.value) as Totals) : known
 }

@@ -24,13 +24,17 @@ interface Row {
 
 /** Runs that are kept: a daemon makes one for each start, a timer one for each minute. */
 const keptRuns = 10_000
+/** A run is written down every few seconds. */
+const silentMs = 60_000
 
 export class RunTable implements RunLog {
   readonly #statements: Statements
+  readonly #nowMs: () => number
   readonly #exists: boolean
 
-  constructor(db: DatabaseSync) {
+  constructor(db: DatabaseSync, nowMs: () => number) {
     this.#statements = new Statements(db)
+    this.#nowMs = nowMs
     // A ledger of an older version that is only looked at has no such table.
     this.#exists = db.prepare(`SELECT 1 FROM sqlite_schema WHERE name = 'runs'`).get() !== undefined
   }
@@ -59,20 +63,22 @@ export class RunTable implements RunLog {
   list({ sinceMs = 0, limit = -1 }: { readonly sinceMs?: number; readonly limit?: number } = {}): RunEntry[] {
     if (!this.#exists) return []
     const sql = 'SELECT * FROM runs WHERE updated_ms >= ? ORDER BY run DESC LIMIT ?'
-    return (this.#statements.prepare(sql).all(sinceMs, limit) as unknown as Row[]).map(entryOf)
+    return (this.#statements.prepare(sql).all(sinceMs, limit) as unknown as Row[]).map((row) => this.#entryOf(row))
   }
-}
 
-function entryOf(row: Row): RunEntry {
-  return {
-    id: row.run,
-    startedMs: row.started_ms,
-    updatedMs: row.updated_ms,
-    mode: row.mode as RunEntry['mode'],
-    outcome: row.outcome as RunEntry['outcome'],
-    objects: JSON.parse(row.objects) as RunEntry['objects'],
-    counts: JSON.parse(row.counts) as RunEntry['counts'],
-    figures: JSON.parse(row.figures) as RunEntry['figures'],
-    error: row.error ?? undefined,
+  #entryOf(row: Row): RunEntry {
+    // Nobody has written it down for so long: it is not running any more, whatever else is.
+    const isGone = row.outcome === 'running' && row.updated_ms < this.#nowMs() - silentMs
+    return {
+      id: row.run,
+      startedMs: row.started_ms,
+      updatedMs: row.updated_ms,
+      mode: row.mode as RunEntry['mode'],
+      outcome: isGone ? 'killed' : (row.outcome as RunEntry['outcome']),
+      objects: JSON.parse(row.objects) as RunEntry['objects'],
+      counts: JSON.parse(row.counts) as RunEntry['counts'],
+      figures: JSON.parse(row.figures) as RunEntry['figures'],
+      error: row.error ?? undefined,
+    }
   }
 }

@@ -293,3 +293,30 @@ test('a ledger of the first version is looked at as it is, and taken over by the
   assert.ok((ledger.find(listed('b').id)?.startedMs ?? 0) > 0)
   assert.equal(ledger.runs.next(), 1)
 })
+
+test('joint: two processes share a ledger; the first keeps state.json, both add to the totals, places are passed on', async () => {
+  const path = newPath()
+  const first = open(path, { mode: 'joint' })
+  const second = open(path, { mode: 'joint' })
+  settled(first, listed('a'))
+  settled(second, listed('b'))
+  settled(first, listed('c'))
+  assert.deepEqual([first.totals.files, second.totals.files], [3, 2])
+  assert.equal(second.states([listed('a').id]).get(listed('a').id), 'done')
+  const place = { records: 3, offset: 30, offsetRecords: 3 }
+  second.begin(listed('d'))
+  second.advance(listed('d').id, place, { read: 3, delivered: 3, filtered: 0, quarantined: 0, bytes: 30 })
+  second.save()
+  second.drop()
+  assert.deepEqual(first.begin(listed('d')).position, place)
+  await first[Symbol.asyncDispose]()
+  assert.equal(stateOf(path).total_files_processed, 3)
+  assert.throws(() => {
+    const joint = open(path, { mode: 'joint' })
+    try {
+      open(path, { mode: 'exclusive' })
+    } finally {
+      joint.drop()
+    }
+  }, /another s3-streamer works on/)
+})

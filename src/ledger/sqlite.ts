@@ -21,12 +21,21 @@ import type {
   RejectedRecords,
   Totals,
 } from './ledger.ts'
-import { takeLock } from './lock.ts'
-import { firstHorizon, firstMeta, holderOf, type LedgerOptions, type Meta, readMeta, writeMeta } from './meta.ts'
+import { lockFor } from './lock.ts'
+import {
+  firstHorizon,
+  firstMeta,
+  holderOf,
+  type LedgerOptions,
+  type Meta,
+  readMeta,
+  readTotals,
+  writeMeta,
+} from './meta.ts'
 import { ObjectTable } from './object-table.ts'
 import { QuarantineTable } from './quarantine-table.ts'
 import { RunTable } from './run-table.ts'
-import { makeParent, readStateFile, setAside, writeStateFile } from './state-file.ts'
+import { corruptState, makeParent, readStateFile, setAside, writeStateFile } from './state-file.ts'
 import { transaction } from './statements.ts'
 
 /** Throws ledger.locked, ledger.corrupt or state.corrupt, with what to do. */
@@ -46,6 +55,8 @@ export class SqliteLedger implements Ledger {
   readonly runs: RunTable
   readonly #lock: { close(): void } | undefined
   readonly #putTotals: StatementSync
+  /** True for the process that keeps state.json: the only one, or the first of several. */
+  readonly #keepsState: boolean
   /** Objects under way, and whether their row is behind. */
   readonly #active = new Map<string, ObjectEntry>()
   readonly #behind = new Set<string>()
@@ -59,17 +70,9 @@ export class SqliteLedger implements Ledger {
     this.#o = o
     const path = databasePath(o.statePath)
     const exists = existsSync(path)
-    if (o.mode !== 'readonly') {
-      try {
-        makeParent(o.statePath)
-      } catch (error) {
-        throw new StreamError('ledger.corrupt', `cannot make the folder of state.file_path ${o.statePath}`, {
-          cause: error,
-        })
-      }
-    }
-    if (o.mode === 'exclusive')
-      this.#lock = takeLock(`${path}.lock`, () => (exists ? ` (process ${holderOf(path)})` : ''))
+    if (o.mode !== 'readonly') makeParent(o.statePath)
+    this.#lock = lockFor(o.mode, `${path}.lock`, () => (exists ? ` (process ${holderOf(path)})` : ''))
+    this.#keepsState = this.#lock !== undefined
     try {
       this.#db =
         o.mode === 'readonly' && !exists
@@ -78,9 +81,9 @@ export class SqliteLedger implements Ledger {
       this.#objects = new ObjectTable(this.#db)
       this.#putTotals = this.#db.prepare(`INSERT OR REPLACE INTO meta (name, value) VALUES ('totals', ?)`)
       this.#quarantine = new QuarantineTable(this.#db, o.nowMs)
-      this.runs = new RunTable(this.#db)
+      this.runs = new RunTable(this.#db, o.nowMs)
       this.#meta = readMeta(this.#db, firstHorizon(o))
-      if (o.mode === 'exclusive') this.#reconcile(exists)
+      if (this.#keepsState) this.#reconcile(exists)
       else if (!exists) this.#meta.horizon = firstHorizon(o)
     } catch (error) {
       this.#lock?.close()
@@ -100,7 +103,7 @@ export class SqliteLedger implements Ledger {
         this.forget()
         this.#forgotten = false
         log.warn({ statePath }, 'state.json was deleted: starting afresh, by start_at; the quarantine is kept')
-      } else if (!hasHistory)
+      } else if (!hasHistory && this.#o.mode === 'exclusive')
         log.info(
           { statePath, startAt: this.#o.startMs === 0 ? 'beginning' : iso(this.#o.startMs) },
           'first start: no state yet (`start_at` says from where to read)',
@@ -143,13 +146,7 @@ export class SqliteLedger implements Ledger {
     const aside = setAside(statePath, nowMs())
     this.#meta.setAside = true
     transaction(this.#db, () => writeMeta(this.#db, this.#meta))
-    const next = hasHistory
-      ? 'the ledger beside it is whole: start again, and it goes on where it was'
-      : 'there is no ledger beside it: start again to begin by start_at'
-    throw new StreamError(
-      'state.corrupt',
-      `${statePath} cannot be read (${why}) and was set aside as ${aside}; ${next}, or choose a time first with \`s3-streamer state set TIME\``,
-    )
+    throw corruptState(statePath, { why, aside, hasHistory })
   }
 
   get horizon(): Horizon {
@@ -224,7 +221,7 @@ export class SqliteLedger implements Ledger {
       this.#objects.put(entry)
       if (outcome === 'quarantined') this.#quarantine.keepObject(entry, reason ?? '')
       if (outcome === 'failed') return
-      const { totals } = this.#meta
+      const totals = this.#totalsNow()
       const isLater = timeMs >= totals.lastTimeMs
       this.#meta.totals = {
         files: totals.files + (counted === undefined ? 1 : 0),
@@ -329,9 +326,10 @@ export class SqliteLedger implements Ledger {
   #forgotten = false
 
   save(): void {
-    if (this.#o.mode !== 'exclusive' || this.#closed || this.#forgotten) return
+    const { mode, log, statePath } = this.#o
+    if ((mode !== 'exclusive' && mode !== 'joint') || this.#closed || this.#forgotten) return
     try {
-      const state = this.#stateFile()
+      const state = this.#keepsState ? this.#stateFile() : undefined
       // All the way to the disk, once: after a power cut state.json must not be ahead of the ledger.
       this.#db.exec('PRAGMA synchronous = FULL')
       transaction(this.#db, () => {
@@ -339,6 +337,8 @@ export class SqliteLedger implements Ledger {
           const entry = this.#active.get(id)
           if (entry) this.#objects.put(entry)
         }
+        if (!state) return
+        this.#meta.totals = this.#totalsNow()
         // Both the old and the new time are ours until the file is written.
         const last = this.#meta.written.at(-1)
         this.#meta.written = [...(last === undefined ? [] : [last]), state.last_processed_timestamp]
@@ -346,14 +346,17 @@ export class SqliteLedger implements Ledger {
       })
       this.#db.exec('PRAGMA synchronous = NORMAL')
       this.#behind.clear()
-      writeStateFile(this.#o.statePath, state)
+      if (state) writeStateFile(statePath, state)
       this.#saveFailed = false
     } catch (error) {
-      if (!this.#saveFailed) {
-        this.#o.log.error({ error: explainError(error), statePath: this.#o.statePath }, 'cannot save; trying again')
-      }
+      if (!this.#saveFailed) log.error({ error: explainError(error), statePath }, 'cannot save; trying again')
       this.#saveFailed = true
     }
+  }
+
+  /** Other processes on the same ledger add to the totals too. */
+  #totalsNow(): Totals {
+    return this.#o.mode === 'joint' ? readTotals(this.#db, this.#meta.totals) : this.#meta.totals
   }
 
   #stateFile() {

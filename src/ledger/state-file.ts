@@ -69,6 +69,25 @@ export function setAside(path: string, nowMs: number): string {
   return aside
 }
 
+/** What is to be said when the file was set aside as `aside`. */
+export function corruptState(
+  path: string,
+  { why, aside, hasHistory }: { readonly why: string; readonly aside: string; readonly hasHistory: boolean },
+): StreamError {
+  const next = hasHistory
+    ? 'the ledger beside it is whole: start again, and it goes on where it was'
+    : 'there is no ledger beside it: start again to begin by start_at'
+  return new StreamError(
+    'state.corrupt',
+    `${path} cannot be read (${why}) and was set aside as ${aside}; ${next}, or choose a time first with \`s3-streamer state set TIME\``,
+  )
+}
+
+/** Throws ledger.corrupt if the folder of the file cannot be made. */
 export function makeParent(path: string): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
+  } catch (error) {
+    throw new StreamError('ledger.corrupt', `cannot make the folder of state.file_path ${path}`, { cause: error })
+  }
 }

@@ -12,6 +12,7 @@ import { isUtf8 } from 'node:buffer'
 import { type Block, recordNumber, recordStart } from '../core/block.ts'
 import type { Batch, Origin, Refused } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
+import { reclaim } from '../core/reclaim.ts'
 import { cutOf, FieldReader, type GelfFields } from './gelf-fields.ts'
 
 export interface MessageFormat {
@@ -75,6 +76,7 @@ export class GelfEncoder {
     const ends = new Uint32Array(count)
     const refused = new Map<number, StreamError>()
     this.#out = Buffer.allocUnsafe(bytes + count * 256)
+    reclaim(this.#out.length)
     this.#at = 0
     let truncated = 0
     let n = 0

@@ -11,6 +11,7 @@
 import { isUtf8 } from 'node:buffer'
 import { recordNumber, recordStart } from '../core/block.ts'
 import type { Batch, Origin } from '../core/component.ts'
+import { reclaim } from '../core/reclaim.ts'
 import { lastMs, severityOf, timeOf } from './syslog-levels.ts'
 
 export interface MessageFormat {
@@ -72,6 +73,7 @@ export class SyslogEncoder {
   encode({ parts, count, bytes }: Batch): EncodedMessages {
     const ends = new Uint32Array(count)
     this.#out = Buffer.allocUnsafe(bytes + count * 256)
+    reclaim(this.#out.length)
     this.#at = 0
     this.#truncated = 0
     let n = 0

@@ -83,6 +83,8 @@ export class Messages {
   #once = false
   #soft: AbortSignal | undefined
   #isStopped = false
+  /** To be given back as soon as nothing is received any more. */
+  readonly #stopped: Lease[] = []
 
   /** `changed` is called when there is something new to give out, or less to wait for. */
   constructor(o: {
@@ -140,19 +142,22 @@ export class Messages {
     this.#isStopped = false
   }
 
-  /** Gives back what was not given out. */
+  /** To be called when nothing is received any more: gives back what was not given out, and what was stopped. */
   stop(): void {
     this.#isStopped = true
-    for (const object of this.#buffer.splice(0)) this.#settle(object, 'stopped')
+    for (const object of this.#buffer.splice(0)) {
+      this.#requeued.delete(object.id)
+      this.#settle(object, 'stopped')
+    }
+    this.#leases.release(this.#stopped.splice(0))
   }
 
   /** Entries of the quarantine that an operator asked for again. */
   again(entries: readonly QuarantineEntry[]): void {
     const { ledger, nowMs } = this.#context
     for (const { id: entryId, kind, object, createdMs } of entries) {
-      if ((this.#retryAtMs.get(entryId) ?? 0) > nowMs()) continue
+      if (this.#isRead(entryId) || (this.#retryAtMs.get(entryId) ?? 0) > nowMs()) continue
       this.#retryAtMs.delete(entryId)
-      if (this.#isOpen(entryId)) continue
       if (kind === 'message') void this.#reread(entryId)
       if (kind !== 'object' || this.#waiting.has(object.id)) continue
       const { id, bucket, key } = object
@@ -206,9 +211,14 @@ export class Messages {
     }
   }
 
+  /** True while objects of it are in the buffer or under way. */
+  #isRead(entryId: number): boolean {
+    return [...this.#requeued.values()].some((entries) => entries.has(entryId))
+  }
+
   /** True while objects of it are read, or are to be tried again later. */
   #isOpen(entryId: number): boolean {
-    return this.#retryAtMs.has(entryId) || [...this.#requeued.values()].some((entries) => entries.has(entryId))
+    return this.#retryAtMs.has(entryId) || this.#isRead(entryId)
   }
 
   #resolve(notified: NotifiedObject, sentMs: number): Promise<NotifiedS3Object> {
@@ -332,7 +342,7 @@ export class Messages {
       return
     }
     if (!problem && failed.length === 0) {
-      if (pending.isStopped) this.#leases.release([lease])
+      if (pending.isStopped) this.#giveBack(lease)
       else this.#leases.done(lease)
       return
     }
@@ -342,6 +352,11 @@ export class Messages {
       log.error({ messageId: message.id, error: explainError(error) }, 'cannot write down what failed; it comes again')
       this.#leases.letGo(lease)
     }
+  }
+
+  #giveBack(lease: Lease): void {
+    if (this.#isStopped) this.#leases.release([lease])
+    else this.#stopped.push(lease)
   }
 
   #failed({ lease, message, problem, failed }: Pending): void {

@@ -144,9 +144,10 @@ class S3Sqs implements Source<NotifiedS3Object> {
       clearInterval(ticking)
       clearInterval(asking)
       o.soft.removeEventListener('abort', wake)
-      messages.stop()
       over.abort()
       await receiver.stop()
+      // Not before: a poll that still waits would get what is given back.
+      messages.stop()
       this.#tell()
     }
   }
@@ -214,7 +215,7 @@ export const s3SqsSource: SourceDefinition<typeof s3SqsConfig, NotifiedS3Object>
 that S3 sends at first, are deleted and counted. If there is no object with the key, its other form (URL-encoded or decoded) is tried once.
 
 **A message is deleted** only when every object it tells of is settled. Until then its visibility timeout is extended; a stop gives it back at once, a kill after \`visibility_timeout\`.
-Several processes, on one machine or many, share a queue without knowing of each other; each has a ledger of its own. SQS lets a message be held for 12 hours: an object that takes longer comes again, and is known then.
+Several processes share a queue without knowing of each other: on one machine also with the same configuration and state, on others each with a state of its own. SQS lets a message be held for 12 hours: an object that takes longer comes again, and is known then.
 
 **Again and again**: an event that comes twice, or of an object that was read within \`state.retention\`, is known by bucket, key and ETag. An object that was overwritten meanwhile is read as it is now.
 
@@ -230,6 +231,7 @@ that), hides it from others meanwhile and gives all back at its end: at most 1,0
 **Guarantee**: at least once.`,
   config: s3SqsConfig,
   place: ({ queue_url }) => queue_url,
+  isShared: true,
   examples: [
     {
       title: 'Notifications of one or more buckets',

@@ -201,6 +201,35 @@ test('once, it gives up after eight failures in a row', limits, () =>
   }),
 )
 
+test(
+  'requests that fail at the same time are one failure: a short outage neither ends a run nor makes it wait long',
+  limits,
+  () =>
+    within({ once: true, waitMs: 0 }, async (taker) => {
+      // Eight requests, each of which the SDK sends three times.
+      let round = { count: 0, gate: Promise.withResolvers<void>() }
+      let rounds = 0
+      taker.bed.sqs.fault = async ({ n }) => {
+        if (n === 1 || rounds === 3) return undefined
+        const { gate } = round
+        round.count += 1
+        if (round.count === 8) {
+          rounds += 1
+          round = { count: 0, gate: Promise.withResolvers<void>() }
+          gate.resolve()
+        }
+        await gate.promise
+        return 'reset'
+      }
+      taker.room = 95
+      taker.send(95)
+      taker.receiver.pump()
+      await until(() => taker.taken.length === 95 || taker.receiver.failure !== undefined)
+      assert.equal(taker.receiver.failure, undefined)
+      assert.equal(taker.told('warn receiving interrupted').length, 1)
+    }),
+)
+
 test('once, it gives up at once where only the operator can help', limits, () =>
   within({ once: true, waitMs: 0 }, async (taker) => {
     taker.bed.sqs.deny(sqsErrors.queueDoesNotExist)

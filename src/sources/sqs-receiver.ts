@@ -103,6 +103,7 @@ export class SqsReceiver {
     const { queue, log, nowMs, once, idle, take } = this.#o
     const wasIdle = idle()
     const askedMs = nowMs()
+    const failuresBefore = this.#failures
     const longest = Math.floor(this.#o.waitMs / 1000)
     const waitSeconds = once ? Math.min(longest, onceWaitSeconds) : longest
     try {
@@ -126,7 +127,8 @@ export class SqsReceiver {
       }
       await this.#pause(Math.max(this.#o.intervalMs, waitSeconds > 0 ? 0 : shortPollPauseMs))
     } catch (error) {
-      if (this.#over.aborted) return
+      // Requests under way at once fail together: that is one failure, and one pause.
+      if (this.#over.aborted || this.#failures > failuresBefore) return
       const known = error instanceof StreamError ? error : new StreamError('source.unavailable', explainError(error))
       this.#failures += 1
       this.#isBusy = false

@@ -206,14 +206,16 @@ export function ledgerConformance(name: string, place: () => LedgerPlace): void 
     const ledger = at.open()
     const about = { mode: 'once', objects: { done: 2 }, counts, figures: { received: 3 }, error: undefined } as const
     const first = ledger.runs.next()
+    const now = Date.now()
     ledger.runs.put({ id: first, startedMs: 1000, updatedMs: 2000, outcome: 'running', ...about })
+    assert.equal(ledger.runs.list()[0]?.outcome, 'killed')
     ledger.runs.put({ id: first, startedMs: 1000, updatedMs: 5000, outcome: 'done', ...about })
     const second = ledger.runs.next()
-    ledger.runs.put({ id: second, startedMs: 6000, updatedMs: 7000, outcome: 'running', ...about })
+    ledger.runs.put({ id: second, startedMs: 6000, updatedMs: now, outcome: 'running', ...about })
     assert.deepEqual(
       ledger.runs.list().map(({ id, outcome, updatedMs }) => [id, outcome, updatedMs]),
       [
-        [second, 'running', 7000],
+        [second, 'running', now],
         [first, 'done', 5000],
       ],
     )

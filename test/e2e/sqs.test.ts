@@ -98,6 +98,33 @@ test('B5.2, B5.10: two consumers share a queue, one is killed: nothing is lost, 
   assert.ok(duplicated < 48_000 / 2, String(duplicated))
 })
 
+test('goal of the seed (run the consumer when it is already running): the same configuration may be started again while it runs: both share the queue and the ledger, and what a killed one had under way goes on from its place', async () => {
+  const { s3, sqs, arrivals, input, config, waiting } = await world()
+  const { objects, messages } = mixedQueue({ bucket: 'logs', objects: 240, linesEach: 200 })
+  for (const { key, body } of objects) s3.put(key, body)
+  for (const body of messages) sqs.send('logs', body)
+  const file = config('joint')
+  const first = new Command(['-c', file])
+  await first.until(() => arrivals.received > 2000, 'the first lines')
+  const second = new Command(['-c', file])
+  await second.until(() => /pipeline joint starts/.test(second.stdout) && input.requests > 8, 'the second start')
+  await first.kill('SIGKILL')
+  await second.until(() => waiting().length === 0, 'an empty queue')
+  assert.equal((await second.kill('SIGTERM')).code, 0)
+  const { duplicated, ...rest } = arrivals.compare(objects.flatMap(({ lines }) => lines))
+  assert.deepEqual(rest, nothingLost)
+  assert.ok(duplicated < 24_000, String(duplicated))
+  const rows = jsonLines(
+    await new Command(['history', '--objects', '--json', '--limit', '1000', '--outcome', 'done', '-c', file]).ended,
+  )
+  assert.equal(rows.length, 240)
+  const runs = jsonLines(await new Command(['history', '--json', '-c', file]).ended)
+  assert.deepEqual(
+    runs.map(({ outcome }) => outcome),
+    ['stopped', 'running'],
+  )
+})
+
 test('a stop gives messages back at once, and the next start goes on', async () => {
   const { s3, sqs, arrivals, input, config, waiting } = await world({ source: ', workers: 2' })
   const { objects, messages } = mixedQueue({ bucket: 'logs', objects: 60, linesEach: 500 })
@@ -110,7 +137,9 @@ test('a stop gives messages back at once, and the next start goes on', async () 
   assert.equal(code, 0)
   assert.ok(waiting().length > 0)
   // Junk waits a second before it comes again; all else is there at once.
-  const hidden = waiting().filter(({ state, untilMs, receivedMs }) => state === 'in flight' && untilMs - Number(receivedMs) > 2500)
+  const hidden = waiting().filter(
+    ({ state, untilMs, receivedMs }) => state === 'in flight' && untilMs - Number(receivedMs) > 2500,
+  )
   assert.deepEqual(hidden, [])
   await new Command(['run', '--once', '-c', file]).ended
   assert.deepEqual(arrivals.compare(objects.flatMap(({ lines }) => lines)), { ...nothingLost, duplicated: 0 })
