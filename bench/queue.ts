@@ -33,8 +33,14 @@ export async function queueTable(o: {
   readonly env: NodeJS.ProcessEnv
   readonly objects: number
   readonly recordBytes: number
+  /** Gets each row as soon as it is measured. */
+  readonly progress?: (row: string) => void
 }): Promise<string> {
   const { served, close } = await startScript<QueueServed>('queue-servers.ts', [o.objects, o.recordBytes])
+  const say = (row: string) => {
+    rows.push(row)
+    o.progress?.(row)
+  }
   const rows = [
     '| sink | filter | records/s | MB/s | CPU-s/GB | ratio to no filter | peak RSS |',
     '|---|---|---|---|---|---|---|',
@@ -70,7 +76,7 @@ logging: { level: warn }
         if (filterName === 'none') plain = cpuSecondsPerGb
         const rate = Math.round(served.records / usage.seconds).toLocaleString('en-US')
         const cells = [rate, mbPerSecond.toFixed(0), cpuSecondsPerGb.toFixed(2), (cpuSecondsPerGb / plain).toFixed(2)]
-        rows.push(`| ${name} | ${filterName} | ${cells.join(' | ')} | ${fileSize(usage.peakRssBytes)} |`)
+        say(`| ${name} | ${filterName} | ${cells.join(' | ')} | ${fileSize(usage.peakRssBytes)} |`)
       }
     }
   } finally {
