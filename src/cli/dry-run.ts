@@ -138,11 +138,17 @@ function row([records, bytes, time, layers, format, key]: readonly string[]): st
   return `${records?.padStart(9)}  ${bytes?.padStart(7)}  ${time?.padEnd(20)}  ${layers?.padEnd(10)}  ${format?.padEnd(16)}  ${key}\n`
 }
 
-function summary({ objects, read }: Totals, { bytes, batches }: CountingSink, unknown: number): string {
+function summary(
+  { objects, read, delivered, filtered, quarantined }: Totals,
+  { bytes, batches }: CountingSink,
+  unknown: number,
+): string {
   const all = Object.values(objects).reduce((sum, n) => sum + n, 0)
   const troubles = Object.entries(objects).filter(([outcome, n]) => outcome !== 'done' && n > 0)
   return [
-    `Would send ${count(read)} records (${fileSize(bytes)}) of ${count(all)} objects in ${count(batches)} batches.`,
+    `Would send ${count(delivered)} records (${fileSize(bytes)}) of ${count(all)} objects in ${count(batches)} batches.`,
+    ...(filtered > 0 ? [`${count(filtered)} of ${count(read)} are filtered out.`] : []),
+    ...(quarantined > 0 ? [`${count(quarantined)} would go to quarantine.`] : []),
     ...troubles.map(([outcome, n]) => `${count(n)} ${n === 1 ? 'object' : 'objects'} ${outcome}.`),
     ...(unknown > 0 ? [`${count(unknown)} with "?": no format knows them; they are sent all the same.`] : []),
     'Nothing was sent, nothing was changed.\n',

@@ -23,6 +23,8 @@ export interface Block {
   readonly resumeAt: number
   /** Where a filter left records out; undefined if the records follow each other in the object, from `first` on. */
   readonly kept?: Kept | undefined
+  /** Bytes of the records the filter looked at, one LF each; undefined if there is no filter: then `data` is all there was. */
+  readonly readBytes?: number | undefined
 }
 
 /** Which records of the object a block holds that a filter has passed over. */

@@ -28,7 +28,7 @@ export interface Counts {
   readonly delivered: number
   readonly filtered: number
   readonly quarantined: number
-  /** Uncompressed bytes of the settled records. */
+  /** Uncompressed bytes of the settled records, as they were read. */
   readonly bytes: number
 }
 
@@ -153,7 +153,7 @@ export class Delivery {
       delivered += taken - part.quarantined
       quarantined += part.quarantined + kept
       filtered += part.next - part.first - taken - kept
-      bytes += part.bytes
+      bytes += readBytes(part)
       this.#front += 1
     }
     if (this.#front === before) return
@@ -194,4 +194,12 @@ export class Delivery {
 function keptOut({ block: { kept }, first, next }: HeldPart): number {
   if (kept === undefined || kept.refused.length === 0) return 0
   return kept.refused.filter((number) => number >= first && number < next).length
+}
+
+/** The part's share of what was read, by records; all shares of a block are the whole. */
+function readBytes({ block, bytes, first, next }: HeldPart): number {
+  if (block.readBytes === undefined) return bytes
+  const records = nextNumber(block) - block.first
+  const upTo = (number: number) => Math.floor((block.readBytes ?? 0) * ((number - block.first) / records))
+  return upTo(next) - upTo(first)
 }

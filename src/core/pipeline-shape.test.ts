@@ -24,6 +24,7 @@ test('filtered records are counted, the others arrive, and the object is done', 
   const totals = await pipelineOf(source, sink, ledger, { shape: shapeOf({ match: '"even":true' }) }).run(once)
   assert.deepEqual([...sink.times.keys()].toSorted(), evens.toSorted())
   assert.deepEqual([totals.read, totals.delivered, totals.filtered, totals.quarantined], [200, 100, 100, 0])
+  assert.equal(totals.bytes, object.body.length)
   const entry = ledger.find(object.id)
   assert.deepEqual([entry?.state, entry?.position.records], ['done', 200])
 })

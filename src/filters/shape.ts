@@ -261,7 +261,7 @@ function selected(block: Block, fates: Uint8Array, refused: readonly RefusedReco
     }
     at += block.data.copy(data, at, from, block.ends[i - 1])
   }
-  return { ...block, data, ends, kept: keptOf(block, indexes, refused) }
+  return { ...block, data, ends, kept: keptOf(block, indexes, refused), readBytes: block.data.length }
 }
 
 /** Records being gathered into a Block; grows as they come. */
@@ -298,6 +298,6 @@ class RecordBuffer {
     const data = this.#data.subarray(0, this.#length)
     const ends = this.#ends.slice(0, this.#count)
     const kept = keptOf(from, this.#indexes.slice(0, this.#count), refused)
-    return { data, ends, first: from.first, multiline, resumeAt: from.resumeAt, kept }
+    return { data, ends, first: from.first, multiline, resumeAt: from.resumeAt, kept, readBytes: from.data.length }
   }
 }

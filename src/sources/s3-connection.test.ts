@@ -28,7 +28,7 @@ async function errorFor(answer: S3ErrorAnswer): Promise<StreamError> {
 
 test('A16.19: each answer of S3 is known for what it is, and says what to do', async () => {
   const cases: Array<[S3ErrorAnswer, string, RegExp]> = [
-    [s3Errors.noSuchKey, 'source.vanished', /404 NoSuchKey.*deleted after it was listed/],
+    [s3Errors.noSuchKey, 'source.vanished', /404 NoSuchKey.*it is not there any more/],
     [s3Errors.preconditionFailed, 'source.replaced', /412 PreconditionFailed.*overwritten/],
     [s3Errors.noSuchBucket, 'source.access', /NoSuchBucket.*check the bucket name and the endpoint/],
     [s3Errors.accessDenied, 'source.access', /403 AccessDenied.*need s3:ListBucket.*s3:GetObject/],

@@ -113,10 +113,10 @@ export function s3Error(error: unknown, what: string): StreamError {
   const data = { status, name }
   if (name === 'NoSuchBucket') return new StreamError('source.access', because(hints[name]), { cause: error, data })
   if (name === 'NoSuchKey' || name === 'NotFound' || status === 404) {
-    return new StreamError('source.vanished', because('deleted after it was listed'), { cause: error, data })
+    return new StreamError('source.vanished', because('it is not there any more'), { cause: error, data })
   }
   if (name === 'PreconditionFailed' || status === 412) {
-    return new StreamError('source.replaced', because('overwritten after it was listed'), { cause: error, data })
+    return new StreamError('source.replaced', because('it was overwritten meanwhile'), { cause: error, data })
   }
   if (name === 'InvalidObjectState') {
     const hint = 'archived in Glacier or Deep Archive: restore it, then `s3-streamer quarantine requeue`'

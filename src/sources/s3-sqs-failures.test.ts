@@ -12,7 +12,6 @@ const poison = ['not JSON at all', '{"Records":[]}', '{"some":"thing"}', '{"Reco
 
 const quarantineOf = ({ ledger }: Consumer) =>
   ledger.quarantine().map(({ kind, object, reason }) => ({ kind, key: object.key, reason }))
-const statesOf = ({ ledger }: Consumer) => Object.fromEntries(ledger.objects().map(({ key, state }) => [key, state]))
 /** One run after another until there is nothing in the queue; each failed message is due again by then. */
 async function drainAll(bed: SqsBed, consumer: Consumer): Promise<void> {
   for (let run = 0; bed.messages.length > 0; run += 1) {
@@ -83,12 +82,12 @@ test(
         assert.deepEqual(consumer.given, ['a', 'bad', 'bad', 'bad'])
         if (maxReceiveCount) {
           assert.equal(bed.sqs.messages('dead').length, 1)
-          assert.deepEqual(statesOf(consumer), { a: 'done', bad: 'failed' })
+          assert.deepEqual(consumer.states, { a: 'done', bad: 'failed' })
         } else {
           const [entry] = quarantineOf(consumer)
           assert.deepEqual([entry?.kind, entry?.key], ['object', 'bad'])
           assert.match(entry?.reason ?? '', /^because \(given up after 3 receives of its message\)$/)
-          assert.deepEqual(statesOf(consumer), { a: 'done', bad: 'quarantined' })
+          assert.deepEqual(consumer.states, { a: 'done', bad: 'quarantined' })
         }
       })
     }
@@ -159,91 +158,10 @@ test('an object given up by one message while another brought it again is the ot
     // The engine has begun it; giving it up now would take it from under its feet.
     consumer.ledger.begin(open[2] as ListedObject)
     consumer.finish(y, 'done')
-    assert.deepEqual(statesOf(consumer), { x: 'active', y: 'done' })
+    assert.deepEqual(consumer.states, { x: 'active', y: 'done' })
     consumer.finish(open[2] as ListedObject, 'done')
     await until(() => bed.messages.length === 0)
-    assert.deepEqual(statesOf(consumer), { x: 'done', y: 'done' })
-    assert.deepEqual(consumer.ledger.quarantine(), [])
-  }),
-)
-
-test('quarantine requeue: an object is read again, and its entry goes when it is done', limits, () =>
-  within({}, async (bed) => {
-    bed.arrive('a')
-    const consumer = await bed.consumer()
-    await consumer.drain(() => 'quarantined')
-    assert.deepEqual(bed.messages, [])
-    assert.deepEqual(
-      quarantineOf(consumer).map(({ key }) => key),
-      ['a'],
-    )
-    assert.deepEqual(await consumer.drain(), [])
-    consumer.ledger.requeue('all')
-    // An event of it meanwhile is a duplicate.
-    bed.tell(s3Event(bed.eventOf('a')))
-    assert.deepEqual(await consumer.drain(), ['a'])
-    assert.deepEqual(consumer.ledger.quarantine(), [])
-    assert.deepEqual(statesOf(consumer), { a: 'done' })
-    assert.deepEqual(bed.messages, [])
-  }),
-)
-
-test('quarantine requeue: what fails again is tried later, not at once, and nothing is forgotten', limits, () =>
-  within({}, async (bed) => {
-    bed.arrive('a')
-    const consumer = await bed.consumer()
-    await consumer.drain(() => 'quarantined')
-    consumer.ledger.requeue('all')
-    assert.deepEqual(await consumer.drain(() => 'failed'), ['a'])
-    assert.deepEqual(await consumer.drain(), [])
-    assert.equal(consumer.ledger.requeued().length, 1)
-    bed.sqs.advance(900_000)
-    assert.deepEqual(await consumer.drain(() => 'stopped'), ['a'])
-    assert.deepEqual(await consumer.drain(), ['a'])
-    assert.deepEqual(consumer.ledger.quarantine(), [])
-  }),
-)
-
-test('quarantine requeue: a message is understood when a mapping was added meanwhile', limits, () =>
-  within({}, async (bed) => {
-    bed.s3.put('k 1', 'one')
-    bed.s3.put('k2', 'two')
-    bed.tell('{"files":[{"where":"b","path":"k 1"},{"where":"b","path":"k2"},{"where":"b","path":"left.out"}]}')
-    const consumer = await bed.consumer({ max_receives: 1 })
-    await consumer.drain()
-    const [entry] = consumer.ledger.quarantine()
-    assert.match(entry?.reason ?? '', /is no S3 event/)
-    // Without a mapping it is as it was, and the mark is off.
-    consumer.ledger.requeue('all')
-    assert.deepEqual(await consumer.drain(), [])
-    assert.deepEqual(consumer.ledger.requeued(), [])
-    assert.equal(consumer.ledger.quarantine().length, 1)
-    const mapping = { records_path: 'files', bucket_path: 'where', key_path: 'path' }
-    await consumer.start({ max_receives: 1, exclude: '*.out', ...mapping })
-    consumer.ledger.requeue('all')
-    assert.deepEqual(await consumer.drain(({ key }) => (key === 'k2' ? 'failed' : undefined)), ['k 1', 'k2'])
-    // One of its objects is missing still.
-    assert.equal(consumer.ledger.requeued().length, 1)
-    bed.sqs.advance(900_000)
-    assert.deepEqual(await consumer.drain(), ['k2'])
-    assert.deepEqual(consumer.ledger.quarantine(), [])
-  }),
-)
-
-test('quarantine requeue: a message waits while S3 does not answer', limits, () =>
-  within({}, async (bed) => {
-    bed.tell('{"where":"b","path":"k"}')
-    const consumer = await bed.consumer({ max_receives: 1 })
-    await consumer.drain()
-    bed.s3.put('k', 'content')
-    bed.s3.faults.onHead = () => s3Errors.accessDenied
-    await consumer.start({ bucket_path: 'where', key_path: 'path' })
-    consumer.ledger.requeue('all')
-    assert.deepEqual(await consumer.drain(), [])
-    assert.equal(consumer.ledger.requeued().length, 1)
-    bed.s3.faults.onHead = undefined
-    bed.sqs.advance(60_000)
-    assert.deepEqual(await consumer.drain(), ['k'])
+    assert.deepEqual(consumer.states, { x: 'done', y: 'done' })
     assert.deepEqual(consumer.ledger.quarantine(), [])
   }),
 )

@@ -7,10 +7,10 @@ import type { Bound, MetricSpec, Outcome, SourceContext } from '../core/componen
 import { explainError, StreamError } from '../core/errors.ts'
 import { compileGlob } from '../formats/glob.ts'
 import type { ObjectState, QuarantineEntry } from '../ledger/ledger.ts'
-import { type Mapping, type Notification, type NotifiedObject, parseNotification } from './s3-notification.ts'
-import { etagOf } from './s3-object.ts'
+import { type Mapping, type NotifiedObject, parseNotification } from './s3-notification.ts'
 import type { S3SqsConfig } from './s3-sqs-config.ts'
 import type { NotifiedObjects, NotifiedS3Object } from './s3-sqs-objects.ts'
+import { doubled, Requeue, retrySeconds } from './s3-sqs-requeue.ts'
 import { type Lease, type Leases, leaseMetrics } from './sqs-leases.ts'
 import { queueName, type SqsMessage } from './sqs-queue.ts'
 
@@ -53,8 +53,6 @@ interface Pending {
 
 /** What an event of a settled object repeats. One that had vanished or was replaced may be there again. */
 const settledStates: ReadonlySet<ObjectState> = new Set(['done', 'quarantined', 'requeued'])
-/** Waits before what failed is tried again, in seconds: doubled with every receive, or attempt. */
-const retrySeconds = { min: 30, max: 900 }
 const poisonSeconds = { min: 1, max: 60 }
 /** So many failed messages are told apart; after that it makes no difference. */
 const failedLimit = 10_000
@@ -72,12 +70,7 @@ export class Messages {
   #buffer: NotifiedS3Object[] = []
   /** Objects in the buffer or under way -> messages that wait for them. */
   readonly #waiting = new Map<string, Pending[]>()
-  /** To be read again because an operator asked -> quarantine entries. */
-  readonly #requeued = new Map<string, Set<number>>()
-  /** Messages of the quarantine that are being looked at. */
-  readonly #rereading = new Set<number>()
-  /** Entries that an operator asked for again and that failed once more -> when they are tried next, ms. */
-  readonly #retryAtMs = new Map<number, number>()
+  readonly #requeue: Requeue
   readonly #failedIds = new Set<string>()
   readonly tally = { received: 0, duplicates: 0, ignored: 0, tests: 0, failed: 0 }
   #once = false
@@ -107,6 +100,17 @@ export class Messages {
     const { records_path: records, bucket_path: bucket, key_path: key } = config
     this.#mapping = bucket === undefined || key === undefined ? undefined : { records, bucket, key }
     const [included, excluded] = [config.include.map(compileGlob), config.exclude.map(compileGlob)]
+    this.#requeue = new Requeue({
+      context: o.context,
+      queue: queueName(config.queue_url),
+      understand: (body) => this.#understand(body),
+      resolve: (notified, sentMs) => this.#resolve(notified, sentMs),
+      isUnderWay: (id) => this.#waiting.has(id),
+      isSettled: (id) => this.#isSettled(id),
+      isStopping: () => this.isStopping,
+      read: (object) => this.#read(object),
+      changed: o.changed,
+    })
     this.#isWanted = (key) =>
       (included.length === 0 || included.some((matches) => matches(key))) && !excluded.some((matches) => matches(key))
   }
@@ -123,7 +127,7 @@ export class Messages {
 
   /** True if no object is in the buffer or under way. */
   get idle(): boolean {
-    return this.#waiting.size === 0 && this.#rereading.size === 0
+    return this.#waiting.size === 0 && this.#requeue.idle
   }
 
   /** True from a stop on: what comes now is given back. */
@@ -146,7 +150,7 @@ export class Messages {
   stop(): void {
     this.#isStopped = true
     for (const object of this.#buffer.splice(0)) {
-      this.#requeued.delete(object.id)
+      this.#requeue.answered(object, 'stopped')
       this.#settle(object, 'stopped')
     }
     this.#leases.release(this.#stopped.splice(0))
@@ -154,79 +158,34 @@ export class Messages {
 
   /** Entries of the quarantine that an operator asked for again. */
   again(entries: readonly QuarantineEntry[]): void {
-    const { ledger, nowMs } = this.#context
-    for (const { id: entryId, kind, object, createdMs } of entries) {
-      if (this.#isRead(entryId) || (this.#retryAtMs.get(entryId) ?? 0) > nowMs()) continue
-      this.#retryAtMs.delete(entryId)
-      if (kind === 'message') void this.#reread(entryId)
-      if (kind !== 'object' || this.#waiting.has(object.id)) continue
-      const { id, bucket, key } = object
-      const known = ledger.find(id)
-      const times = { timeMs: known?.timeMs ?? createdMs, lastModifiedMs: known?.lastModifiedMs ?? createdMs }
-      const unknown = { otherKey: undefined, region: undefined, eventMs: undefined }
-      this.#require({ id, bucket, key, ...times, size: known?.size, etag: etagOf(id), ...unknown }, entryId)
-    }
+    this.#requeue.take(entries)
   }
 
-  #require(object: NotifiedS3Object, entryId: number): void {
-    this.#requeued.set(object.id, (this.#requeued.get(object.id) ?? new Set()).add(entryId))
+  #read(object: NotifiedS3Object): void {
     if (this.#waiting.has(object.id)) return
     this.#waiting.set(object.id, [])
     this.#buffer.push(object)
     this.#changed()
   }
 
-  /** A message from the quarantine, read once more: a mapping may understand it now. Never throws. */
-  async #reread(entryId: number): Promise<void> {
-    if (this.#rereading.has(entryId)) return
-    const { ledger, log, nowMs } = this.#context
-    this.#rereading.add(entryId)
+  /** What a message says; one that says nothing has that as its problem. */
+  #understand(body: string) {
     try {
-      const records = ledger.rejectedRecords(entryId)
-      if (!records) return
-      const body = records.data.subarray(0, -1).toString()
-      const { objects, problems } = understood(body, this.#mapping)
-      for (const notified of objects) {
-        if (!this.#isWanted(notified.key)) continue
-        const object = await this.#resolve(notified, nowMs())
-        if (this.isStopping) return
-        if (!settledStates.has(this.#state(object.id) ?? 'active')) this.#require(object, entryId)
-      }
-      if (problems.length > 0) {
-        const reason = problems.join('; ')
-        // Takes the mark off: the entry stays until an operator asks again.
-        ledger.rejectMessage({ id: records.object.id, queue: queueName(this.#config.queue_url), body, reason })
-        log.error({ entry: entryId, reason }, 'a message of the quarantine still cannot be dealt with')
-      } else if (!this.#isOpen(entryId)) ledger.release(entryId)
+      const { objects, ignored, isTest, problems } = parseNotification(body, this.#mapping)
+      const wanted = objects.filter(({ key }) => this.#isWanted(key))
+      return { wanted, ignored: ignored + objects.length - wanted.length, isTest, problems }
     } catch (error) {
-      if (this.isStopping) return
-      this.#retryAtMs.set(entryId, nowMs() + retrySeconds.min * 1000)
-      log.warn(
-        { entry: entryId, error: explainError(error) },
-        'cannot find the objects of a message of the quarantine; trying again later',
-      )
-    } finally {
-      this.#rereading.delete(entryId)
-      this.#changed()
+      return { wanted: [], ignored: 0, isTest: false, problems: [explainError(error)] }
     }
-  }
-
-  /** True while objects of it are in the buffer or under way. */
-  #isRead(entryId: number): boolean {
-    return [...this.#requeued.values()].some((entries) => entries.has(entryId))
-  }
-
-  /** True while objects of it are read, or are to be tried again later. */
-  #isOpen(entryId: number): boolean {
-    return this.#retryAtMs.has(entryId) || this.#isRead(entryId)
   }
 
   #resolve(notified: NotifiedObject, sentMs: number): Promise<NotifiedS3Object> {
     return this.#objects.resolve(notified, sentMs, this.#soft)
   }
 
-  #state(id: string): ObjectState | undefined {
-    return this.#context.ledger.states([id]).get(id)
+  #isSettled(id: string): boolean {
+    const state = this.#context.ledger.states([id]).get(id)
+    return state !== undefined && settledStates.has(state)
   }
 
   /** Takes a received message. Never throws. */
@@ -237,12 +196,11 @@ export class Messages {
     // The first receive of it is being dealt with, and goes on under the new handle.
     if (!isNew) return
     const pending: Pending = { message, lease, left: 1, isStopped: false, problem: undefined, failed: [] }
-    const { objects, ignored, isTest, problems } = understood(message.body, this.#mapping)
+    const { wanted, ignored, isTest, problems } = this.#understand(message.body)
     if (problems.length > 0) pending.problem = { reason: problems.join('; '), isPassing: false }
     this.tally.tests += isTest ? 1 : 0
-    this.#ignored(ignored + (isTest ? 1 : 0))
-    const wanted = objects.filter(({ key }) => this.#isWanted(key))
-    this.#ignored(objects.length - wanted.length)
+    this.tally.ignored += ignored + (isTest ? 1 : 0)
+    this.#metrics.sqs_events_ignored_total.add(ignored + (isTest ? 1 : 0))
     for (const notified of wanted) {
       try {
         this.#add(await this.#resolve(notified, message.sentMs ?? receivedMs), pending)
@@ -255,15 +213,9 @@ export class Messages {
     this.#left(pending)
   }
 
-  #ignored(events: number): void {
-    this.tally.ignored += events
-    this.#metrics.sqs_events_ignored_total.add(events)
-  }
-
   #add(object: NotifiedS3Object, pending: Pending): void {
     const waiting = this.#waiting.get(object.id)
-    const state = this.#state(object.id)
-    if (waiting || (state !== undefined && settledStates.has(state))) {
+    if (waiting || this.#isSettled(object.id)) {
       this.tally.duplicates += 1
       this.#metrics.sqs_events_duplicate_total.add(1)
       if (!waiting || waiting.includes(pending)) return
@@ -284,25 +236,9 @@ export class Messages {
     if (outcome === 'done' && object.eventMs !== undefined) {
       this.#metrics.sqs_event_lag_seconds.record(Math.max(0, nowMs() - object.eventMs) / 1000)
     }
-    this.#answered(object, outcome)
+    this.#requeue.answered(object, outcome)
     if (outcome === 'replaced' && !this.isStopping && !dryRun) void this.#follow(object)
     else this.#settle(object, outcome)
-  }
-
-  /** What an operator asked for is dealt with, or is tried again later. */
-  #answered(object: NotifiedS3Object, outcome: Outcome): void {
-    const { ledger, nowMs } = this.#context
-    const entries = this.#requeued.get(object.id)
-    if (!entries) return
-    this.#requeued.delete(object.id)
-    if (outcome === 'stopped') return
-    const isFailed = outcome === 'failed'
-    const waitMs = isFailed ? doubled(retrySeconds, ledger.find(object.id)?.attempts ?? 1) * 1000 : 0
-    for (const entry of entries) {
-      if (isFailed) this.#retryAtMs.set(entry, nowMs() + waitMs)
-      // A message may tell of more objects; and if this one ended in quarantine again, the mark is off and the entry stays.
-      if (!this.#isOpen(entry) && ledger.quarantined(entry)?.requeued) ledger.release(entry)
-    }
   }
 
   /** The object was overwritten: events in one second may be told as one, so the version that is there now is read too. */
@@ -381,7 +317,7 @@ export class Messages {
     }
     for (const object of failed) {
       // Another message may have brought it again: then it is that one's, or done.
-      if (this.#waiting.has(object.id) || settledStates.has(this.#state(object.id) ?? 'active')) continue
+      if (this.#waiting.has(object.id) || this.#isSettled(object.id)) continue
       const why = ledger.find(object.id)?.error ?? 'it failed'
       const { position, counts } = ledger.begin(object)
       const reason = `${why} (given up after ${lease.receives} receives of its message)`
@@ -390,17 +326,4 @@ export class Messages {
     }
     this.#leases.done(lease)
   }
-}
-
-/** What a message says; one that says nothing has that as its problem. */
-function understood(body: string, mapping: Mapping | undefined): Notification {
-  try {
-    return parseNotification(body, mapping)
-  } catch (error) {
-    return { objects: [], ignored: 0, isTest: false, problems: [explainError(error)] }
-  }
-}
-
-function doubled({ min, max }: { readonly min: number; readonly max: number }, receives: number): number {
-  return Math.min(max, min * 2 ** Math.min(receives - 1, 20))
 }

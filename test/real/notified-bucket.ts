@@ -34,8 +34,10 @@ export interface NotifiedBucket extends AsyncDisposable {
   readonly objects: readonly S3EventObject[]
   /** A queue; with `maxReceiveCount` it has a dead-letter queue `<name>-dead`, and a message gets there after so many receives. */
   createQueue(name: string, o?: { readonly maxReceiveCount?: number }): Promise<void>
-  /** A new queue with messages that tell of all objects. */
-  fillQueue(name: string): Promise<void>
+  /** A queue with messages that tell of the first so many objects, else of all. */
+  fillQueue(name: string, o?: { readonly objects?: number }): Promise<void>
+  /** One more object; nothing tells of it. */
+  put(key: string, body: Buffer): Promise<S3EventObject>
   send(queue: string, bodies: readonly string[]): Promise<void>
   depth(queue: string): Promise<QueueDepth>
   /** True if nothing waits in it and nobody holds anything. */
@@ -65,7 +67,18 @@ export async function startNotifiedBucket(o: {
   stack.defer(() => client.destroy())
   const bucket = 'weblogs'
   await s3.createBucket(bucket)
-  const objects = await putObjects({ ...o, ...s3, bucket })
+  const s3Client = new S3Client({ endpoint: s3.endpoint, region, forcePathStyle: true, credentials })
+  stack.defer(() => s3Client.destroy())
+  const put = async (key: string, Body: Buffer): Promise<S3EventObject> => {
+    const { ETag = '' } = await s3Client.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body }))
+    return { bucket, key, size: Body.length, etag: ETag.replaceAll('"', '') }
+  }
+  const objects: S3EventObject[] = []
+  for (let object = 0; object < o.objects; object += 1) {
+    const first = object * o.recordsPerObject
+    const lines = Array.from({ length: o.recordsPerObject }, (_, i) => `${recordText(first + i)}\n`)
+    objects.push(await put(keyOf(object), gzipSync(lines.join(''))))
+  }
   const env = { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey, AWS_REGION: region }
   const running: Command[] = []
   stack.defer(async () => void (await Promise.all(running.map((command) => command.kill('SIGKILL')))))
@@ -101,9 +114,10 @@ export async function startNotifiedBucket(o: {
     records: o.objects * o.recordsPerObject,
     send,
     createQueue,
-    fillQueue: async (name) => {
+    put,
+    fillQueue: async (name, { objects: count = objects.length } = {}) => {
       await createQueue(name)
-      await send(name, messagesOf(objects))
+      await send(name, messagesOf(objects.slice(0, count)))
     },
     depth,
     isEmpty: async (queue) => {
@@ -134,30 +148,6 @@ logging: { level: debug }
     },
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   }
-}
-
-async function putObjects(o: {
-  readonly objects: number
-  readonly recordsPerObject: number
-  readonly bucket: string
-  readonly endpoint: string
-  readonly region: string
-  readonly accessKeyId: string
-  readonly secretAccessKey: string
-}): Promise<S3EventObject[]> {
-  const { bucket, endpoint, region, accessKeyId, secretAccessKey, recordsPerObject } = o
-  const client = new S3Client({ endpoint, region, forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } })
-  const objects: S3EventObject[] = []
-  for (let object = 0; object < o.objects; object += 1) {
-    const first = object * recordsPerObject
-    const lines = Array.from({ length: recordsPerObject }, (_, i) => `${recordText(first + i)}\n`)
-    const Body = gzipSync(lines.join(''))
-    const key = keyOf(object)
-    const { ETag = '' } = await client.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body }))
-    objects.push({ bucket, key, size: Body.length, etag: ETag.replaceAll('"', '') })
-  }
-  client.destroy()
-  return objects
 }
 
 /** One to three objects a message, every other through SNS. */

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ListedObject, Outcome, Source } from '../../src/core/component.ts'
 import { StreamError } from '../../src/core/errors.ts'
+import type { ObjectState } from '../../src/ledger/ledger.ts'
 import { openLedger, type SqliteLedger } from '../../src/ledger/sqlite.ts'
 import { s3SqsSource } from '../../src/sources/s3-sqs.ts'
 import { s3SqsConfig } from '../../src/sources/s3-sqs-config.ts'
@@ -208,6 +209,11 @@ export class Consumer {
     if (this.#o.dryRun)
       this.source.finished(object, outcome, { read: 0, delivered: 0, filtered: 0, quarantined: 0, bytes: 0 })
     else finish(this, object, outcome)
+  }
+
+  /** What the ledger knows of objects, by key. */
+  get states(): Readonly<Record<string, ObjectState>> {
+    return Object.fromEntries(this.ledger.objects().map(({ key, state }) => [key, state]))
   }
 
   figure(name: string): number | undefined {
