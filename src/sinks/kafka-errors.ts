@@ -132,9 +132,25 @@ export function foreignFailure(what: string, error: unknown): StreamError {
   // Only what its connections find out about TLS is called an error of the user by the library.
   if (hasCode(error, 'PLT_KFK_USER') || hasCode(error, 'ERR_SSL_WRONG_VERSION_NUMBER'))
     return new StreamError('sink.unavailable', `${what}: no TLS handshake (${tlsHint})`, { cause: error })
+  if (hasCode(error, 'ERR_TLS_CERT_ALTNAME_INVALID')) {
+    const text = `${what}: its certificate is for another name (use a host name that the certificate has)`
+    return new StreamError('sink.unavailable', text, { cause: error })
+  }
+  if (untrustedCodes.some((code) => hasCode(error, code))) {
+    const text = `${what}: its certificate is not trusted (set tls.ca_file to the authority that signed it)`
+    return new StreamError('sink.unavailable', text, { cause: error })
+  }
   return new StreamError('sink.unavailable', what, { cause: error })
 }
 
+/** https://nodejs.org/api/tls.html#x509-certificate-error-codes */
+const untrustedCodes = [
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+]
 const tlsHint = 'the sink needs a `tls` block if the listener is SSL or SASL_SSL, and none otherwise'
 
 function hasCode(error: unknown, code: string): boolean {

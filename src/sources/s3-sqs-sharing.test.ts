@@ -36,6 +36,24 @@ test('B5.2: nothing that is held is visible to others; a stop gives back what wa
   }),
 )
 
+test('what is stopped is not received again by a poll of the same process that still waits', limits, () =>
+  within({}, async (bed) => {
+    const id = bed.arrive('a')
+    const consumer = await bed.consumer({ wait_time: '20s' })
+    const open: ListedObject[] = []
+    consumer.follow((object) => {
+      open.push(object)
+      return 'open'
+    })
+    await until(() => open.length === 1 && bed.sqs.waiting === 1)
+    const ended = consumer.unfollow()
+    consumer.finish(open[0] as ListedObject, 'stopped')
+    await ended
+    await until(() => bed.visible === 1)
+    assert.equal(bed.message(id)?.receives, 1)
+  }),
+)
+
 test('two that share a queue read each object once, if nothing fails', limits, () =>
   within({}, async (bed) => {
     const keys = Array.from({ length: 60 }, (_, i) => `k${String(i).padStart(2, '0')}`)

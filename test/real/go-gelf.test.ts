@@ -41,12 +41,16 @@ const to = (endpoint: string, more: string): Target => ({
 })
 const overTcp = to(`tcp://127.0.0.1:${tcp}`, 'host: streamer')
 // go-gelf reads datagrams of up to 1420 bytes.
-const overUdp = to(`udp://127.0.0.1:${udp}`, 'chunk_size: 1420')
+const overUdp = to(`udp://127.0.0.1:${udp}`, 'chunk_size: 1420, batch: { linger: 20ms }')
 
 test('go-gelf gets 100,000 records over TCP, each whole and once', (t) => arrivesWhole(t, bed, overTcp))
-for (const compression of ['none', 'gzip', 'zlib'])
+for (const compression of ['none', 'zlib'])
   test(`go-gelf gets 2,000 records over UDP, some in chunks, with compression ${compression}`, (t) =>
-    arrivesAsDatagrams(t, bed, to(`udp://127.0.0.1:${udp}`, `chunk_size: 1420, compression: ${compression}`)))
+    arrivesAsDatagrams(
+      t,
+      bed,
+      to(`udp://127.0.0.1:${udp}`, `chunk_size: 1420, batch: { linger: 20ms }, compression: ${compression}`),
+    ))
 test('kill -9 of the streamer in the middle loses nothing at go-gelf over UDP', (t) =>
   arrivesAsDatagrams(t, bed, overUdp, true))
 test('kill -9 of the streamer in the middle loses nothing at go-gelf over TCP', (t) =>

@@ -131,7 +131,7 @@ test('check tells of wrong passwords, missing topics and the wrong kind of liste
     [login('plain', wrong), /SASL_AUTHENTICATION_FAILED.*\(check auth\.username and auth\.password\)/],
     [`brokers: ["${kafka.address}"]`, /cannot find topic mistaken: UNKNOWN_TOPIC_OR_PARTITION/],
     [`brokers: ["${kafka.address}"], tls: {}`, /cannot connect to broker .*tls/i],
-    [`brokers: ["${kafka.tlsAddress}"], tls: {}`, /cannot connect to broker .*ca_file/],
+    [`brokers: ["${kafka.tlsAddress}"], tls: {}`, /cannot connect to broker .*\(set tls\.ca_file to the authority/],
     [`brokers: ["${kafka.tlsAddress}"]`, /does the listener want TLS\? then give the sink a `tls` block/],
     [`brokers: ["${kafka.saslAddress}"]`, /does the listener want a login\? then set auth/],
   ]

@@ -37,7 +37,7 @@ const to = (endpoint: string, more: string): Target => ({
 })
 const overTcp = to(`tcp://127.0.0.1:${tcp}`, 'hostname: streamer')
 const overTls = to(`tls://localhost:${tls}`, ca)
-const overUdp = to(`udp://127.0.0.1:${udp}`, 'max_message_bytes: 8KiB')
+const overUdp = to(`udp://127.0.0.1:${udp}`, 'max_message_bytes: 8KiB, batch: { linger: 20ms }')
 
 test('syslog-ng gets 100,000 records over TCP, each whole and once', (t) => arrivesWhole(t, bed, overTcp))
 test('syslog-ng gets 100,000 records over TLS, each whole and once', (t) => arrivesWhole(t, bed, overTls))
