@@ -319,10 +319,11 @@ Bytes that are no UTF-8 become U+FFFD: JSON cannot carry them.
 - \`http\`, \`https\`: at least once. 202 counts as accepted; Graylog has the message in memory then, or in its journal. Prefer it.
 - \`tcp\`, \`tls\`: GELF has no acknowledgement. A batch counts as accepted when the kernel has taken all of it and the connection was still
   whole after that; a batch whose connection breaks before is sent again as a whole. Lost without a trace is what lay in the socket buffers of
-  both machines when the receiver, its machine or the network died. The connection is looked at before each batch, so that a receiver that was
+  both machines when the receiver, its machine or the network died, or when it was restarted while records flowed. The connection is looked at before each batch, so that a receiver that was
   merely stopped while nothing was being sent costs nothing.
 - \`udp\`: whatever the network or a full receiver drops is lost. A refusal (ICMP port unreachable) that comes back within 5 ms, or before the
-  next batch, is noticed, and what it was noticed with is sent again. Graylog drops a chunked message that is not complete after 5 s.`,
+  next batch, is noticed, and what it was noticed with is sent again. Graylog drops a chunked message that is not complete after 5 s.
+  Receivers built on go-gelf take datagrams of at most 1420 bytes: set \`chunk_size: 1420\` for them.`,
   config: gelfConfig,
   place: ({ endpoints }) => endpoints.map(urlWithoutSecrets).join(', '),
   examples: [

@@ -123,8 +123,8 @@ sent again. The element is left out of messages where it would take half of \`ma
   had taken in part is sent again as a whole.
 
 **Guarantee**: at least once, as far as the kernel of this machine. Syslog has no acknowledgement: a batch counts as accepted when the kernel
-has taken all of it and the connection is whole. What is still in socket buffers when the receiver or the network dies is lost without a
-word; so is what a receiver had not yet stored when it crashed. UDP loses what does not fit, and says nothing; only a port where nobody listens
+has taken all of it and the connection is whole. What is still in socket buffers when the receiver or the network dies, or the receiver is
+restarted while records flow, is lost without a word; so is what a receiver had not yet stored when it crashed. UDP loses what does not fit, and says nothing; only a port where nobody listens
 may be noticed. Where no record may be lost, use a receiver that answers (\`http\`, \`elasticsearch\`, \`kafka\`).`,
   config: syslogConfig,
   place: ({ endpoints }) => endpoints.join(', '),

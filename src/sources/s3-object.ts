@@ -4,7 +4,7 @@
  */
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { GetObjectCommand, type S3Client, S3ServiceException } from '@aws-sdk/client-s3'
+import { GetObjectCommand, HeadObjectCommand, type S3Client, S3ServiceException } from '@aws-sdk/client-s3'
 import { backoffMs } from '../core/backoff.ts'
 import type { ListedObject, Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
@@ -25,6 +25,29 @@ export function objectId(bucket: string, key: string, version: string): string {
 export function etagOf(id: string): string | undefined {
   const version = id.slice(id.lastIndexOf('@') + 1)
   return version === '' || version.startsWith('~') ? undefined : `"${version}"`
+}
+
+/** The version of an object that is there now. Throws a StreamError: source.vanished if there is none. */
+export async function headObject(
+  client: S3Client,
+  { bucket, key }: { readonly bucket: string; readonly key: string },
+  o: Signal & { readonly timeFromKey: (key: string) => number | undefined },
+): Promise<S3Object> {
+  try {
+    const head = await client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }), { abortSignal: o.signal })
+    const lastModifiedMs = head.LastModified?.getTime() ?? 0
+    return {
+      id: objectId(bucket, key, head.ETag || `~${head.ContentLength}-${lastModifiedMs}`),
+      bucket,
+      key,
+      etag: head.ETag || undefined,
+      size: head.ContentLength,
+      timeMs: o.timeFromKey(key) ?? lastModifiedMs,
+      lastModifiedMs,
+    }
+  } catch (error) {
+    throw s3Error(error, `find s3://${bucket}/${key}`)
+  }
 }
 
 /** Small pieces cost the inflater more than anything else (docs/design.md, "Speed"). */

@@ -18,7 +18,7 @@ import type { ObjectEntry, ObjectState } from '../ledger/ledger.ts'
 import { templateLevels } from './partition.ts'
 import { createS3Client, s3Error, s3ListError } from './s3-connection.ts'
 import { S3Listing } from './s3-listing.ts'
-import { etagOf, objectId, readObject, type S3Object } from './s3-object.ts'
+import { etagOf, headObject, readObject, type S3Object } from './s3-object.ts'
 import { type S3ScanConfig, s3ScanConfig, startAtMs } from './s3-scan-config.ts'
 
 /** An object that had vanished or was replaced, and is listed again as it was, is there to be read. */
@@ -282,25 +282,11 @@ class S3Scan implements Source<S3Object> {
 
   async find(key: string, o: Signal): Promise<S3Object> {
     const { bucket } = this.#config
-    try {
-      const head = await this.#client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }), {
-        abortSignal: o.signal,
-      })
-      const lastModifiedMs = head.LastModified?.getTime() ?? 0
-      return {
-        id: objectId(bucket, key, head.ETag || `~${head.ContentLength}-${lastModifiedMs}`),
-        bucket,
-        key,
-        etag: head.ETag || undefined,
-        size: head.ContentLength,
-        timeMs: this.#context.timeFromKey(key) ?? lastModifiedMs,
-        lastModifiedMs,
-      }
-    } catch (error) {
-      const known = s3Error(error, `find s3://${bucket}/${key}`)
-      if (known.code !== 'source.vanished') throw known
+    const { timeFromKey } = this.#context
+    return await headObject(this.#client, { bucket, key }, { ...o, timeFromKey }).catch((error: unknown) => {
+      if (!(error instanceof StreamError) || error.code !== 'source.vanished') throw error
       throw new StreamError('source.vanished', `there is no object s3://${bucket}/${key} (and no local file ${key})`)
-    }
+    })
   }
 
   open(object: S3Object, offset: number, o: Signal): AsyncIterable<Buffer> {

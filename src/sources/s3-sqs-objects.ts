@@ -1,10 +1,10 @@
 /** The S3 side of `s3_sqs`: objects of many buckets and regions, found and read as their events name them. */
-import { HeadObjectCommand, type S3Client } from '@aws-sdk/client-s3'
+import type { S3Client } from '@aws-sdk/client-s3'
 import type { Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
-import { createS3Client, s3Error } from './s3-connection.ts'
+import { createS3Client } from './s3-connection.ts'
 import type { NotifiedObject } from './s3-notification.ts'
-import { objectId, readObject, type S3Object } from './s3-object.ts'
+import { headObject, objectId, readObject, type S3Object } from './s3-object.ts'
 import type { S3SqsConfig } from './s3-sqs-config.ts'
 import { regionOf } from './sqs-queue.ts'
 
@@ -69,27 +69,11 @@ export class NotifiedObjects implements Disposable {
     bucket: string,
     key: string,
     region: string | undefined,
-    signal?: AbortSignal,
+    signal = new AbortController().signal,
   ): Promise<NotifiedS3Object> {
-    try {
-      const command = new HeadObjectCommand({ Bucket: bucket, Key: key })
-      const head = await this.#client(region).send(command, signal ? { abortSignal: signal } : {})
-      const lastModifiedMs = head.LastModified?.getTime() ?? 0
-      return {
-        id: objectId(bucket, key, head.ETag || `~${head.ContentLength}-${lastModifiedMs}`),
-        bucket,
-        key,
-        etag: head.ETag || undefined,
-        size: head.ContentLength,
-        timeMs: this.#timeFromKey(key) ?? lastModifiedMs,
-        lastModifiedMs,
-        otherKey: undefined,
-        region,
-        eventMs: undefined,
-      }
-    } catch (error) {
-      throw s3Error(error, `find s3://${bucket}/${key}`)
-    }
+    const timeFromKey = this.#timeFromKey
+    const found = await headObject(this.#client(region), { bucket, key }, { signal, timeFromKey })
+    return { ...found, otherKey: undefined, region, eventMs: undefined }
   }
 
   async *open(object: NotifiedS3Object, offset: number, o: Signal): AsyncGenerator<Buffer, void, undefined> {
