@@ -47,7 +47,6 @@ export interface NotifiedBucket extends AsyncDisposable {
 }
 
 export interface QueueInstallation {
-  readonly folder: string
   start(...args: readonly string[]): Command
 }
 
@@ -138,7 +137,6 @@ logging: { level: debug }
 `,
       )
       return {
-        folder,
         start: (...args) => {
           const command = new Command([...args, '--config', config], { env })
           running.push(command)

@@ -17,6 +17,9 @@ export async function freePort(): Promise<number> {
 
 const usualMs = 20_000
 
+// A test file that takes too long is sent SIGTERM, which by itself would leave its servers running.
+process.once('SIGTERM', () => process.exit(143))
+
 /**
  * Resolves when `ready`, a URL, gives any answer, or does not throw. Throws with the server's own words if it ends before that or
  * takes too long.

@@ -96,7 +96,7 @@ export async function testSearchNode(node: SearchNode, o: { readonly dataStreams
   })
 
   if (o.dataStreams) {
-    test('100,000 records arrive in a data stream, each with the time of its object', async (t) => {
+    test('100,000 records arrive in a data stream whole and once, each with an @timestamp', async (t) => {
       await node.put('/_index_template/streams', { index_patterns: ['stream-*'], data_stream: {} })
       await source.fillQueue('stream-logs')
       const sink = `{ type: elasticsearch, endpoints: ["${node.endpoint}"], data_stream: stream-logs }`
