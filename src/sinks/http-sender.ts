@@ -136,8 +136,14 @@ export class HttpSender implements AsyncDisposable {
     const waitMs = Math.min(...this.#endpoints.map(({ openUntilMs }) => openUntilMs)) - Date.now()
     const retryAfterMs = waitMs > 0 ? waitMs : failure?.retryAfterMs
     if (!failure)
-      throw new StreamError('sink.unavailable', 'every endpoint is failing; waiting for one', { retryAfterMs })
+      throw new StreamError('sink.unavailable', `every endpoint is failing, waiting for one: ${this.#names()}`, {
+        retryAfterMs,
+      })
     throw new StreamError(failure.code, failure.message, { cause: failure.cause, data: failure.data, retryAfterMs })
+  }
+
+  #names(): string {
+    return this.#endpoints.map(({ name }) => name).join(', ')
   }
 
   #next(tried: ReadonlySet<Endpoint>): Endpoint | undefined {

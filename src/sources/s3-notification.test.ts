@@ -333,3 +333,10 @@ test('any key of any sender survives the way through any envelope', () => {
     ),
   )
 })
+
+test('a key of Ceph RGW is taken as it is written, so that the object has its one name', () => {
+  for (const key of ['a+b.log', '100%25.log', 'plain.log']) {
+    const { objects } = parseNotification(s3Event({ bucket: 'b', key, etag: 'e' }, { sender: 'ceph' }))
+    assert.equal(objects[0]?.key, key)
+  }
+})

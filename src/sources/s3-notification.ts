@@ -155,11 +155,10 @@ function readRecord(record: unknown, found: Found, mapping: Mapping | undefined,
     found.wrong('one of its Records names no bucket or no key')
     return
   }
-  const decoded = decodedKey(raw)
+  // Ceph RGW writes keys as they are, everyone else as a form does.
+  const isRaw = textOf(record.eventSource)?.startsWith('ceph:') === true
   found.objects.push({
-    bucket: bucketName,
-    key: decoded ?? raw,
-    otherKey: decoded === undefined || decoded === raw ? undefined : raw,
+    ...(isRaw ? asWritten(bucketName, raw) : asForm(bucketName, raw)),
     etag: unquoted(object.eTag),
     size: numberOf(object.size),
     region: textOf(record.awsRegion),
@@ -214,6 +213,11 @@ function addMapped(record: unknown, found: Found, mapping: Mapping): void {
     region: undefined,
     eventMs: undefined,
   })
+}
+
+function asForm(bucket: string, raw: string) {
+  const decoded = decodedKey(raw)
+  return { bucket, key: decoded ?? raw, otherKey: decoded === undefined || decoded === raw ? undefined : raw }
 }
 
 function asWritten(bucket: string, key: string) {

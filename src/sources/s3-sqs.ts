@@ -139,7 +139,10 @@ class S3Sqs implements Source<NotifiedS3Object> {
         })
       }
       // The figures of a run that ends by itself say what is left.
-      if (!o.soft.aborted) await this.#ask({ signal: soft }).catch(() => undefined)
+      if (!o.soft.aborted) {
+        await this.#ask({ signal: soft }).catch(() => undefined)
+        if (o.once && !dryRun) this.#tellHidden()
+      }
     } finally {
       clearInterval(ticking)
       clearInterval(asking)
@@ -150,6 +153,13 @@ class S3Sqs implements Source<NotifiedS3Object> {
       messages.stop()
       this.#tell()
     }
+  }
+
+  #tellHidden(): void {
+    const hidden = (this.#attributes?.inFlight ?? 0) - this.#leases.size
+    if (hidden <= 0) return
+    const text = 'the queue is empty but for messages that are hidden: another process works on them, or was killed'
+    this.#context.log.warn({ hidden }, text)
   }
 
   #receiverFor(o: { readonly soft: AbortSignal; readonly once: boolean }): SqsReceiver {
