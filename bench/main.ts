@@ -14,6 +14,7 @@ import { startS3 } from '../test/servers/s3.ts'
 import { zscalerObject } from '../test/servers/zscaler-data.ts'
 import { decoderCosts, decoderTable } from './decoders.ts'
 import { figures, measure, startServers, type Usage } from './measure.ts'
+import { queueTable } from './queue.ts'
 
 const { values: flags } = parseArgs({ options: { quick: { type: 'boolean', default: false } } })
 const scale = flags.quick ? 0.1 : 1
@@ -169,6 +170,12 @@ try {
     Math.round(1e6 * scale),
     ', partition: none, start_at: now',
   )
+  const objects = Math.round(100 * scale)
+  say(`\n## SQS to each sink: ${objects} objects of 10 MB, JSON records of 300 bytes, start-up included\n`)
+  say(
+    'The receivers are in one other process on the same cores and only count. `match` passes a third of the records, `filter` 2 %.\n',
+  )
+  await queueTable({ folder, env, objects, recordBytes: 300, say })
   say('\n## Decoders\n')
   say(decoderTable(await decoderCosts()))
   if (!flags.quick) writeFileSync(path('results.md'), `${rows.join('\n')}\n`)

@@ -27,24 +27,18 @@ const sinksOf = (served: QueueServed, folder: string): ReadonlyArray<readonly [n
   ['file', `{ type: file, path: "${join(folder, 'out.log')}", sync: false }`],
 ]
 
-/** A table as Markdown: one row for each sink and filter. */
+/** Measures and says a table as Markdown, a row at a time: one for each sink and filter. */
 export async function queueTable(o: {
   readonly folder: string
   readonly env: NodeJS.ProcessEnv
   readonly objects: number
   readonly recordBytes: number
-  /** Gets each row as soon as it is measured. */
-  readonly progress?: (row: string) => void
-}): Promise<string> {
+  readonly say: (row: string) => void
+}): Promise<void> {
   const { served, close } = await startScript<QueueServed>('queue-servers.ts', [o.objects, o.recordBytes])
-  const say = (row: string) => {
-    rows.push(row)
-    o.progress?.(row)
-  }
-  const rows = [
-    '| sink | filter | records/s | MB/s | CPU-s/GB | ratio to no filter | peak RSS |',
-    '|---|---|---|---|---|---|---|',
-  ]
+  const { say } = o
+  say('| sink | filter | records/s | MB/s | CPU-s/GB | ratio to no filter | peak RSS |')
+  say('|---|---|---|---|---|---|---|')
   let runs = 0
   const run = async (sink: string, filter: string): Promise<Usage> => {
     runs += 1
@@ -82,5 +76,4 @@ logging: { level: warn }
   } finally {
     await close()
   }
-  return rows.join('\n')
 }
