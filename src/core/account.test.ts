@@ -24,21 +24,22 @@ function reportOf(outcome: Outcome, counts: Partial<ObjectReport['counts']>, rea
 test('an object that went on from an earlier attempt adds only what is new', () => {
   const { account, value } = setUp()
   const before = { read: 10, delivered: 6, filtered: 0, quarantined: 1, bytes: 70 }
-  account.add(reportOf('done', { read: 20, delivered: 18, quarantined: 2, bytes: 200 }), before)
+  account.add(reportOf('done', { read: 20, delivered: 15, filtered: 3, quarantined: 2, bytes: 200 }), before)
   const { read, delivered, filtered, quarantined, bytes, objects } = account.totals
   assert.deepEqual(
     { read, delivered, filtered, quarantined, bytes },
-    { read: 13, delivered: 12, filtered: 0, quarantined: 1, bytes: 130 },
+    { read: 13, delivered: 9, filtered: 3, quarantined: 1, bytes: 130 },
   )
   assert.equal(objects.done, 1)
-  assert.equal(value('records_delivered_total'), 12)
+  assert.equal(value('records_delivered_total'), 9)
+  assert.equal(value('records_filtered_total'), 3)
   assert.equal(value('s3_bytes_processed_total'), 130)
 })
 
 test('A16.18: every metric that is advertised is fed', () => {
   const { account, value } = setUp()
   account.add(
-    reportOf('quarantined', { read: 4, delivered: 3, quarantined: 1, bytes: 40 }, 'truncated'),
+    reportOf('quarantined', { read: 5, delivered: 3, filtered: 1, quarantined: 1, bytes: 40 }, 'truncated'),
     nothingCounted,
   )
   account.add(reportOf('failed', {}, 'AccessDenied'), nothingCounted)

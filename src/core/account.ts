@@ -35,6 +35,7 @@ export const pipelineMetrics = {
   },
   records_read_total: { kind: 'counter', unit: '{record}', help: 'Records decoded.' },
   records_delivered_total: { kind: 'counter', unit: '{record}', help: 'Records the sink accepted.' },
+  records_filtered_total: { kind: 'counter', unit: '{record}', help: 'Records that match, exclude or filter dropped.' },
   records_quarantined_total: { kind: 'counter', unit: '{record}', help: 'Records kept in quarantine.' },
   sink_retries_total: { kind: 'counter', unit: '{retry}', help: 'Batches written again after a transient error.' },
   oversize_records_total: {
@@ -108,6 +109,7 @@ export class Account {
     const metrics = this.#metrics
     metrics.records_read_total.add(settled.read)
     metrics.records_delivered_total.add(settled.delivered)
+    metrics.records_filtered_total.add(settled.filtered)
     metrics.records_quarantined_total.add(settled.quarantined)
     metrics.oversize_records_total.add(decoding?.tally.oversize ?? 0)
     if (decoding?.selectedBy === 'fallback') metrics.unparsed_keys_total.add(1)
@@ -127,6 +129,7 @@ export class Account {
       format: decoding?.format.name,
       records: settled.read,
       delivered: settled.delivered,
+      ...(settled.filtered > 0 ? { filtered: settled.filtered } : {}),
       ...(settled.quarantined > 0 ? { quarantined: settled.quarantined } : {}),
       bytes: settled.bytes,
       ...(decoding && decoding.tally.oversize > 0 ? { oversize: decoding.tally.oversize } : {}),
