@@ -262,6 +262,7 @@ export class KafkaDelivery {
         sending.stamp?.producer.advance(partition, indexes.length)
         metrics.kafka_records_sent_total.add(indexes.length)
         metrics.kafka_bytes_sent_total.add(sending.valueBytes)
+        this.#tools.encoder.recycle(sending.bytes)
         this.#replaceHead(partition, [])
         return
       case 'forgotten':

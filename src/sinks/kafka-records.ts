@@ -37,11 +37,16 @@ const codecs: Record<KafkaCompression, number> = { none: 0, gzip: 1, snappy: 2, 
 const gzipped = promisify(gzip)
 const zstandard = promisify(zstdCompress)
 
+/** Record batches under way at once are as many as writes. */
+const keptSpares = 8
+
 export class RecordEncoder {
   readonly #compression: KafkaCompression
   readonly #limitBytes: number
   readonly #headers: boolean
-  #scratch = Buffer.allocUnsafe(64 * 1024)
+  #scratch: Buffer = Buffer.allocUnsafe(64 * 1024)
+  /** Memory of record batches that were acknowledged. */
+  readonly #spares: Buffer[] = []
   /** Headers of the object whose records were encoded last; records of an object come in long runs. */
   #object: Origin | undefined
   #before: Buffer = Buffer.alloc(0)
@@ -138,13 +143,31 @@ export class RecordEncoder {
       if (timestamp > maxTimestamp) maxTimestamp = timestamp
       valueBytes += end - start
     }
-    const bytes = Buffer.from(this.#scratch.subarray(0, at))
-    // The library makes a copy of its own for the request.
-    reclaim(2 * at)
-    // One huge record must not hold its memory for ever.
-    if (this.#scratch.length > 2 * this.#limitBytes) this.#scratch = Buffer.allocUnsafe(64 * 1024)
+    const bytes = this.#take(at)
     writeHead(bytes, { count: i - from, baseTimestamp, maxTimestamp })
     return { indexes: indexes.subarray(from, i), bytes, valueBytes }
+  }
+
+  /** What was encoded. A large batch keeps the memory it was written in; for a small one that would be a waste. */
+  #take(length: number): Buffer {
+    const memory = this.#scratch
+    // The library makes a copy of its own for the request.
+    reclaim(length)
+    if (length < memory.length / 2) {
+      reclaim(length)
+      // One huge record must not hold its memory for ever.
+      if (memory.length > 2 * this.#limitBytes) this.#scratch = Buffer.allocUnsafe(64 * 1024)
+      return Buffer.from(memory.subarray(0, length))
+    }
+    this.#scratch = this.#spares.pop() ?? Buffer.allocUnsafe(Math.min(memory.length, this.#limitBytes))
+    return memory.subarray(0, length)
+  }
+
+  /** Takes back the memory of a record batch that nobody needs any more: megabytes of garbage less for each request. */
+  recycle({ buffer, byteOffset }: Buffer): void {
+    const isOurs =
+      byteOffset === 0 && buffer.byteLength > this.#limitBytes / 2 && buffer.byteLength <= 2 * this.#limitBytes
+    if (isOurs && this.#spares.length < keptSpares) this.#spares.push(Buffer.from(buffer))
   }
 
   async #compressed(plain: EncodedRecords): Promise<EncodedRecords> {
@@ -155,6 +178,7 @@ export class RecordEncoder {
     packed.copy(bytes, batchHeadBytes)
     bytes.writeInt32BE(bytes.length - lengthFrom, 8)
     bytes.writeInt16BE(codecs[this.#compression], 21)
+    this.recycle(plain.bytes)
     return { ...plain, bytes }
   }
 

@@ -1,6 +1,7 @@
 /** What an OpenSearch and an Elasticsearch node of the tests have in common. */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { request } from 'undici'
 import { JavaServer, javaSource } from './java-server.ts'
 import { answer, freePort } from './process.ts'
@@ -68,9 +69,17 @@ export async function startSearchNode(o: {
       return server.pid
     },
     count: async (index) => {
-      await ask('POST', `/${index}/_refresh?ignore_unavailable=true`)
-      const { count } = (await ask('GET', `/${index}/_count?ignore_unavailable=true`)) as { readonly count: number }
-      return count
+      // An index that is being made, or that a start brings back, has no shard for a moment: then the node answers 503.
+      for (const end = Date.now() + 20_000; ; ) {
+        try {
+          await ask('POST', `/${index}/_refresh?ignore_unavailable=true`)
+          const { count } = (await ask('GET', `/${index}/_count?ignore_unavailable=true`)) as { readonly count: number }
+          return count
+        } catch (error) {
+          if (!(error instanceof Error) || !error.message.includes(': 503 ') || Date.now() > end) throw error
+          await sleep(50)
+        }
+      }
     },
     async *documents(index) {
       await ask('POST', `/${index}/_refresh`)
