@@ -104,6 +104,8 @@ export interface Sink extends Component {
   readonly limits: BatchLimits
   /** How long the engine waits before it writes a batch again. */
   readonly retry: RetryWaits
+  /** True if it makes new bytes of every record: then that is what limits the pipeline, and less is kept under way. */
+  readonly encodes?: boolean
   write(batch: Batch, o: Signal): Promise<Refused | undefined>
 }
 

@@ -30,7 +30,7 @@ import { Batcher } from './batcher.ts'
 import type { Block } from './block.ts'
 import { ByteBudget } from './byte-budget.ts'
 import type { ListedObject, Log, Meter, ObjectRef, Outcome, RetryWaits, Sink, Source } from './component.ts'
-import { Deliverer, type RefusedRecords } from './deliverer.ts'
+import { Deliverer } from './deliverer.ts'
 import { Delivery, nothingCounted } from './delivery.ts'
 import { explainError, StreamError } from './errors.ts'
 import { recordsOf, runsOf } from './kept-records.ts'
@@ -54,8 +54,10 @@ export interface PipelineOptions {
   readonly observe?: (report: ObjectReport) => void
 }
 
-/** Decoded bytes between decoder and answer. Large enough for many requests under way, small beside the process itself. */
+/** Decoded bytes between decoder and answer: room for many requests under way, small beside the process itself. */
 const budgetBytes = 16 * 2 ** 20
+/** Where the sink encodes every record anew, which takes memory and the main thread: so many of its batches. */
+const encodedBatches = 4
 /** Inflating at once. More gains nothing once the cores are busy and costs a chunk of memory each. */
 const decodeSlots = 2
 /** Objects read to their end may wait for the answers to their last batch; this many at most. */
@@ -82,8 +84,8 @@ type ReadResult = { readonly outcome: Outcome; readonly reason?: string }
 export class Pipeline {
   readonly #o: PipelineOptions
   readonly #account: Account
-  readonly #budget = new ByteBudget(budgetBytes)
-  readonly #slots = new Slots(decodeSlots)
+  readonly #budget: ByteBudget
+  readonly #slots: Slots
   readonly #resending = new Set<number>()
   readonly #resendSlots = new Slots(resendsAtOnce)
   /** Deliveries to give up at a hard stop. */
@@ -93,8 +95,13 @@ export class Pipeline {
   #savedMs = 0
 
   constructor(o: PipelineOptions) {
+    const { sink, shape } = o
     this.#o = o
     this.#account = new Account(o.log, o.meter)
+    this.#budget = new ByteBudget(
+      sink.encodes ? Math.min(budgetBytes, encodedBatches * sink.limits.bytes) : budgetBytes,
+    )
+    this.#slots = new Slots(sink.encodes || shape ? 1 : decodeSlots)
   }
 
   /** Live totals of this run. */
@@ -116,7 +123,8 @@ export class Pipeline {
       sink,
       log,
       hard,
-      keep: (records) => this.#keep(records),
+      keep: ({ part: { block, object }, from, to, contentType, reason }) =>
+        ledger.reject({ ...recordsOf(block, from, to), object, contentType, reason }),
       retried: () => this.#account.retried(),
       broke: (error) => broken.abort(error),
       rested: () => this.#makeRoom(batcher, deliverer),
@@ -315,10 +323,8 @@ export class Pipeline {
         head: o.sample.subarray(0, keptHeadBytes),
       })
     }
-    if (refused.length > 0) {
-      const reason = refused[0]?.reason
-      this.#o.log.error({ records: refused.length, reason }, 'records on which the filter errs: kept in quarantine')
-    }
+    const facts = { records: refused.length, reason: refused[0]?.reason }
+    if (refused.length > 0) this.#o.log.error(facts, 'records on which the filter errs: kept in quarantine')
     return shaped
   }
 
@@ -339,11 +345,6 @@ export class Pipeline {
       format.timeFromContent(sample, object.lastModifiedMs) ??
       object.timeMs
     )
-  }
-
-  #keep({ part, from, to, contentType, reason }: RefusedRecords): void {
-    const { block, object } = part
-    this.#o.ledger.reject({ ...recordsOf(block, from, to), object, contentType, reason })
   }
 
   /** Sends quarantined records once more. If they are refused again, the ledger has them as a fresh entry. */

@@ -129,6 +129,7 @@ interface Carrier extends AsyncDisposable {
 const nothing: { readonly cut: number; readonly refused: Refused } = { cut: 0, refused: new Map() }
 
 class GelfSink implements Sink {
+  readonly encodes = true
   readonly maxInFlight: number
   readonly limits: BatchLimits
   readonly retry: RetryWaits

@@ -12,6 +12,7 @@ import { tlsOptions } from './tls.ts'
 const mechanisms = { plain: 'PLAIN', 'scram-sha-256': 'SCRAM-SHA-256', 'scram-sha-512': 'SCRAM-SHA-512' } as const
 
 export class KafkaSink implements Sink {
+  readonly encodes = true
   readonly maxInFlight: number
   readonly limits: BatchLimits
   readonly retry: RetryWaits

@@ -36,6 +36,7 @@ interface Transmitter extends AsyncDisposable {
 }
 
 class SyslogSink implements Sink {
+  readonly encodes = true
   readonly maxInFlight: number
   readonly limits: BatchLimits
   readonly retry: RetryWaits
