@@ -34,6 +34,7 @@ import { Deliverer } from './deliverer.ts'
 import { Delivery, nothingCounted } from './delivery.ts'
 import { explainError, StreamError } from './errors.ts'
 import { recordsOf, runsOf } from './kept-records.ts'
+import { keepBelow } from './reclaim.ts'
 import { Slots } from './slots.ts'
 
 export interface PipelineOptions {
@@ -56,8 +57,9 @@ export interface PipelineOptions {
 
 /** Decoded bytes between decoder and answer: room for many requests under way, small beside the process itself. */
 const budgetBytes = 16 * 2 ** 20
-/** Where the sink encodes every record anew, which takes memory and the main thread: so many of its batches. */
+/** Where the sink encodes every record anew: so many of its batches, and a size of the process to keep to. */
 const encodedBatches = 4
+const encodingRssBytes = 240e6
 /** Inflating at once. More gains nothing once the cores are busy and costs a chunk of memory each. */
 const decodeSlots = 2
 /** Objects read to their end may wait for the answers to their last batch; this many at most. */
@@ -95,13 +97,12 @@ export class Pipeline {
   #savedMs = 0
 
   constructor(o: PipelineOptions) {
-    const { sink, shape } = o
     this.#o = o
     this.#account = new Account(o.log, o.meter)
-    this.#budget = new ByteBudget(
-      sink.encodes ? Math.min(budgetBytes, encodedBatches * sink.limits.bytes) : budgetBytes,
-    )
-    this.#slots = new Slots(sink.encodes || shape ? 1 : decodeSlots)
+    const { encodes, limits } = o.sink
+    this.#budget = new ByteBudget(encodes ? Math.min(encodedBatches * limits.bytes, budgetBytes) : budgetBytes)
+    this.#slots = new Slots(encodes || o.shape ? 1 : decodeSlots)
+    if (encodes) keepBelow(encodingRssBytes)
   }
 
   /** Live totals of this run. */

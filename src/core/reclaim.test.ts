@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
-import { reclaim } from './reclaim.ts'
+import { keepBelow, reclaim } from './reclaim.ts'
 
 const original = globalThis.gc
 afterEach(() => {
@@ -19,4 +19,18 @@ test('without the flag nothing happens', () => {
   globalThis.gc = undefined
   for (let i = 0; i < 100; i += 1) reclaim(2 ** 20)
   assert.equal(globalThis.gc, undefined)
+})
+
+test('near the size to keep to, each fourth collection is a whole one', () => {
+  const types: Array<string | undefined> = []
+  const { gc } = globalThis
+  globalThis.gc = ((o?: { type?: string }) => void types.push(o?.type)) as typeof gc
+  try {
+    keepBelow(1)
+    for (let i = 0; i < 8; i += 1) reclaim(16 * 2 ** 20)
+  } finally {
+    globalThis.gc = gc
+  }
+  assert.equal(types.filter((type) => type === 'major').length, 2)
+  assert.equal(types.length, 8)
 })

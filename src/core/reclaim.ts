@@ -4,11 +4,25 @@
  * a few per cent of CPU (docs/design.md, "Speed"). Needs `--expose-gc`, which bin/launch.sh gives; without it nothing happens.
  */
 const everyBytes = 16 * 2 ** 20
+/** Whole collections, which cost far more, come no more often than after so many of the young ones. */
+const wholeEvery = 4
 let since = 0
+let young = 0
+let ceilingBytes = Number.POSITIVE_INFINITY
+
+/** From now on the process is to stay below so many bytes: above it, whole collections help. */
+export function keepBelow(rssBytes: number): void {
+  ceilingBytes = Math.min(ceilingBytes, rssBytes)
+}
 
 export function reclaim(outputBytes: number): void {
   since += outputBytes
   if (since < everyBytes) return
   since = 0
-  void globalThis.gc?.({ type: 'minor' })
+  young += 1
+  const isDue = young >= wholeEvery && ceilingBytes < Number.POSITIVE_INFINITY
+  if (isDue && process.memoryUsage.rss() > ceilingBytes) {
+    young = 0
+    void globalThis.gc?.({ type: 'major' })
+  } else void globalThis.gc?.({ type: 'minor' })
 }
