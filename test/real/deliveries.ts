@@ -219,7 +219,7 @@ export async function noticesStopBetween(_t: TestContext, bed: Deliveries, targe
   const command = run('run')
   const has = (objects: number) =>
     until(
-      async () => (await arrivals.update()).received === objects * lines.linesPerObject,
+      async () => (await arrivals.update()).received >= objects * lines.linesPerObject,
       `object ${objects}`,
       command,
     )
@@ -241,7 +241,10 @@ export async function noticesStopBetween(_t: TestContext, bed: Deliveries, targe
   await has(4)
   await until(queueIsEmpty, 'an empty queue', command)
   assert.equal((await command.kill('SIGTERM')).code, 0)
-  assert.deepEqual({ ...outcome(arrivals), duplicated: arrivals.duplicated }, { ...clean, duplicated: 0 })
+  assert.deepEqual(outcome(arrivals), clean)
+  // A batch of datagrams of which one was refused is sent again as a whole, those that a receiver just back had got too.
+  const allowed = target.sink.includes('udp://') ? lines.linesPerObject : 0
+  assert.ok(arrivals.duplicated <= allowed, `${arrivals.duplicated} twice`)
 }
 
 /**
