@@ -1,6 +1,5 @@
 /** Apache Kafka (https://kafka.apache.org) without ZooKeeper: one node, broker and controller, with a plain, a SASL and a TLS listener. */
 import { execFile } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -73,7 +72,8 @@ export async function startKafka(): Promise<Kafka> {
         '--add-scram',
         `${mechanism}=[name=${user.username},password=${user.password}]`,
       ])
-      const clusterId = randomBytes(16).toString('base64url')
+      // Sixteen bytes that never begin with a "-" in base64url: the tool would take that for an option.
+      const clusterId = Buffer.from('s3-streamer-test').toString('base64url')
       const format = ['format', '--cluster-id', clusterId, '--config', properties, ...scram]
       await java(logging(folder), 'kafka.tools.StorageTool', ...format)
     },
