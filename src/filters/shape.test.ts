@@ -30,6 +30,21 @@ test('a configuration without a step has no shape', () => {
   assert.equal(createShape(schema.parse({}) as ShapeConfig, { context: testContext(), host: '' }), undefined)
 })
 
+test('a block holds hardly more memory than the records that went on: the budget counts only those', () => {
+  const records = Array.from({ length: 2000 }, (_, i) => JSON.stringify({ n: i, secret: 'x'.repeat(200) }))
+  const steps: ReadonlyArray<z.input<typeof schema>> = [
+    { match: '"n":7,' },
+    { filter: 'n == 7', redact: ['secret'] },
+    { filter: 'n == 7', envelope: 'json' },
+    { replace: [{ pattern: 'x+', with: '' }] },
+  ]
+  for (const step of steps) {
+    const { data } = shapeOf(step).apply.apply(blockOf(records)).block
+    assert.ok(data.length > 0)
+    assert.ok(data.buffer.byteLength <= 2 * data.length + 2 * Buffer.poolSize, JSON.stringify(step))
+  }
+})
+
 test('B5.1: match and exclude keep and drop by raw bytes; numbers stay those of the object', () => {
   const { apply } = shapeOf({ match: ['a', 'b'], exclude: 'x' })
   const shaped = apply.apply(blockOf(['a', 'ax', 'c', 'b', 'd'], 10))

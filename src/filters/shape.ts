@@ -295,7 +295,9 @@ class RecordBuffer {
   }
 
   block(from: Block, refused: readonly RefusedRecord[], multiline: boolean): Block {
-    const data = this.#data.subarray(0, this.#length)
+    const written = this.#data.subarray(0, this.#length)
+    // The budget counts what goes on: little of it must not hold on to much memory.
+    const data = written.length * 2 < this.#data.length ? Buffer.from(written) : written
     const ends = this.#ends.slice(0, this.#count)
     const kept = keptOf(from, this.#indexes.slice(0, this.#count), refused)
     return { data, ends, first: from.first, multiline, resumeAt: from.resumeAt, kept, readBytes: from.data.length }

@@ -24,6 +24,7 @@ export const answerFields = [
 ]
 
 const allStored = Buffer.from('{"errors":false')
+const statusKey = Buffer.from('"status":')
 /** Characters of the server's reason that are kept. */
 const reasonLength = 600
 
@@ -55,7 +56,7 @@ export interface ItemCounts {
  */
 export function settleItems(answer: Buffer, progress: BulkProgress, target: string): ItemCounts {
   const counts: ItemCounts = { existing: 0, refused: 0, failure: undefined }
-  if (answer.subarray(0, allStored.length).equals(allStored)) {
+  if (answer.subarray(0, allStored.length).equals(allStored) && statusesIn(answer) === progress.left) {
     progress.settled.fill(1)
     progress.left = 0
     return counts
@@ -88,6 +89,24 @@ export function settleItems(answer: Buffer, progress: BulkProgress, target: stri
     counts.failure = new StreamError(code, message, { data: { status, records: progress.left } })
   }
   return counts
+}
+
+/** A request that was refused as a whole: every record it had is refused. */
+export function refuseRest(progress: BulkProgress, error: StreamError): ItemCounts {
+  const refused = progress.left
+  for (let at = progress.settled.indexOf(0); at >= 0; at = progress.settled.indexOf(0, at + 1)) {
+    progress.settled[at] = 1
+    progress.refused.set(at, error)
+  }
+  progress.left = 0
+  return { existing: 0, refused, failure: undefined }
+}
+
+/** Items of an answer without errors: counting is much cheaper than parsing. */
+function statusesIn(answer: Buffer): number {
+  let count = 0
+  for (let at = answer.indexOf(statusKey); at >= 0; at = answer.indexOf(statusKey, at + 1)) count += 1
+  return count
 }
 
 interface ItemError {
@@ -130,7 +149,6 @@ const operatorTypes = new Set([
   'cluster_block_exception',
   'index_closed_exception',
   'index_not_found_exception',
-  'invalid_index_name_exception',
   'security_exception',
   'validation_exception',
 ])
@@ -147,13 +165,21 @@ const operatorHints: ReadonlyArray<readonly [RegExp, string]> = [
   [/no matching index template found for data stream/, 'create an index template with `data_stream` for it'],
   [/index_closed_exception/, 'open the index'],
   [/cluster_block_exception/, 'the index is blocked: free disk space on the nodes, or lift the block'],
-  [/maximum (normal )?shards open/, 'raise cluster.max_shards_per_node, or use fewer indices'],
+  [
+    /(Validation Failed: 1: )?this action would add .*shards open/,
+    'raise cluster.max_shards_per_node, or use fewer indices',
+  ],
 ]
 
 /** What the operator can do about the server's words, in brackets, or nothing; `otherwise` where the words say nothing. */
 export function hintFor(words: string, otherwise: string | undefined): string {
   const hint = operatorHints.find(([pattern]) => pattern.test(words))?.[1] ?? otherwise
   return hint === undefined ? '' : ` (${hint})`
+}
+
+/** True if a reason begins with words about settings. Further on a reason quotes the record, and records may hold such words too. */
+function isAboutSettings(reason: string): boolean {
+  return operatorHints.some(([pattern]) => reason.search(pattern) === 0)
 }
 
 /** True if the words of a refusal are about settings, not about what was sent. */
@@ -175,7 +201,7 @@ function codeOf(status: number, error: ItemError | undefined): ErrorCode | undef
   if (status === 429) return 'sink.throttled'
   if (status >= 500 || status < 400 || status === 408 || status === 425) return 'sink.unavailable'
   if (status === 401 || status === 403 || status === 404 || operatorTypes.has(error?.type ?? '')) return 'sink.access'
-  return isOperatorMatter(error?.reason ?? '') ? 'sink.access' : 'sink.rejected'
+  return isAboutSettings(error?.reason ?? '') ? 'sink.access' : 'sink.rejected'
 }
 
 function wordsOf({ type, reason, caused_by }: ItemError): string {

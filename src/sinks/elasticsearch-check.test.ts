@@ -48,6 +48,15 @@ test('check tells Elasticsearch and OpenSearch apart and says their version', as
   const old = await checkWith({ version: '6.8.23' }, { index: 'logs' })
   assert.equal(old.error?.code, 'config.invalid')
   assert.match(old.error?.message ?? '', /is Elasticsearch 6.8.23: 7.0 or later is needed/)
+  // So are several.
+  const nodes = await Promise.all(['6.8.22', '6.8.23'].map((version) => startElasticsearch({ version })))
+  const { error } = await check(
+    nodes.map(({ url }) => url),
+    { index: 'logs' },
+  )
+  await Promise.all(nodes.map((node) => node.close()))
+  assert.equal(error?.code, 'config.invalid')
+  assert.match(error?.message ?? '', /is Elasticsearch 6.8.22: 7.0 or later is needed/)
 })
 
 test('check names the node that does not answer, refuses us, or is something else', async () => {

@@ -13,7 +13,14 @@ import type {
   Sink,
 } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
-import { answerFields, BulkProgress, isOperatorMatter, settleItems } from './elasticsearch-answer.ts'
+import {
+  answerFields,
+  BulkProgress,
+  type ItemCounts,
+  isOperatorMatter,
+  refuseRest,
+  settleItems,
+} from './elasticsearch-answer.ts'
 import { BulkEncoder } from './elasticsearch-body.ts'
 import { checkNode, checkTarget, withHint } from './elasticsearch-check.ts'
 import { type ElasticsearchConfig, elasticsearchConfig } from './elasticsearch-config.ts'
@@ -83,10 +90,18 @@ class ElasticsearchSink implements Sink {
   async write(batch: Batch, o: Signal): Promise<Refused | undefined> {
     const progress = this.#progress.get(batch) ?? new BulkProgress(batch.count)
     const body = this.#encoder.encode(batch, progress.settled)
-    const answer = await this.#post(body, o)
-    // Not after a failure: the socket may still be sending it.
-    this.#encoder.recycle(body)
-    const { existing, refused, failure } = settleItems(answer, progress, this.#target)
+    let counts: ItemCounts
+    try {
+      const answer = await this.#post(body, o)
+      // Not after a failure: the socket may still be sending it.
+      this.#encoder.recycle(body)
+      counts = settleItems(answer, progress, this.#target)
+    } catch (error) {
+      // What earlier writes settled stays settled: only the rest was in this request.
+      if (!(error instanceof StreamError) || error.kind !== 'permanent' || progress.left === batch.count) throw error
+      counts = refuseRest(progress, error)
+    }
+    const { existing, refused, failure } = counts
     this.#metrics.elasticsearch_items_existing_total.add(existing)
     this.#metrics.elasticsearch_items_refused_total.add(refused)
     if (failure) {
@@ -150,7 +165,8 @@ With \`document_id: none\` whatever is sent twice is stored twice.
 - 429, 408 and 5xx: only those records are sent again, with the waits of \`retry\`, for ever.
 - 401, 403, 404, closed or blocked indices, too many shards, a missing pipeline: tried again for ever, with an error that says what to do.
 - Other 4xx (a field that does not fit the mapping, malformed JSON): the record goes to quarantine with the words of the server.
-- 413 for a whole request splits the batch; a single record that is too large goes to quarantine.
+- 413 for a whole request splits the batch; a single record that is too large goes to quarantine. A request that is refused as a
+  whole with another 4xx puts what it held in quarantine, unless the words are about settings.
 
 Records that Elasticsearch moves to the failure store of a data stream count as stored.
 

@@ -10,6 +10,7 @@ import { type Dispatcher, errors, Pool } from 'undici'
 import type { Log, RetryWaits, Signal } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { TimeLimit } from '../core/time-limit.ts'
+import { untilAborted } from '../core/until-aborted.ts'
 import { version } from '../telemetry/version.ts'
 import type { TlsOptions } from './tls.ts'
 
@@ -203,7 +204,7 @@ export class Endpoint {
       await this.#pool.request({
         method,
         path: `${url.pathname}${url.search}`,
-        headers: this.#sign ? await this.#sign({ method, url, headers: plain, body }) : plain,
+        headers: this.#sign ? await untilAborted(this.#sign({ method, url, headers: plain, body }), signal) : plain,
         ...(body === undefined
           ? {}
           : { body: Array.isArray(body) ? Readable.from(body, { objectMode: false }) : body }),
@@ -228,7 +229,7 @@ export class Endpoint {
     }
     const { statusCode: status } = response
     if (status >= 200 && status < 300) {
-      if (o.answer) return await this.#answerOf(response, o)
+      if (o.answer) return await this.#answerOf(response, o, limit)
       // The status is the answer; what follows it is only read so that the connection can be used again.
       await response.body.dump({ limit: 128 * 1024 }).catch(() => undefined)
       return nothing
@@ -237,7 +238,7 @@ export class Endpoint {
   }
 
   /** The whole answer: where it says what became of each record, half of it says nothing. */
-  async #answerOf(response: Dispatcher.ResponseData, o: Signal): Promise<Buffer> {
+  async #answerOf(response: Dispatcher.ResponseData, o: Signal, limit: TimeLimit): Promise<Buffer> {
     try {
       return Buffer.from(await response.body.arrayBuffer())
     } catch (error) {
@@ -245,7 +246,7 @@ export class Endpoint {
         throw new StreamError('run.aborted', `post to ${this.name} interrupted by the stop`, { cause: error })
       throw new StreamError('sink.unavailable', `the answer of ${this.name} broke off`, {
         cause: error,
-        data: { endpoint: this.name },
+        data: { endpoint: this.name, timeout: isTimeout(error) || limit.isOver },
       })
     }
   }

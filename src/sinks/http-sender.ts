@@ -95,7 +95,8 @@ export class HttpSender implements AsyncDisposable {
   async check(o: Signal, ask = (endpoint: Endpoint, o: Signal): Promise<unknown> => endpoint.probe(o)): Promise<void> {
     const results = await Promise.allSettled(this.#endpoints.map((endpoint) => ask(endpoint, o)))
     const failed = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []))
-    if (failed.length === 1) throw failed[0]
+    const wrong = failed.find((error) => error instanceof StreamError && error.kind === 'config')
+    if (wrong !== undefined || failed.length === 1) throw wrong ?? failed[0]
     if (failed.length > 1)
       throw new StreamError('sink.unavailable', `${failed.length} endpoints failed`, {
         cause: new AggregateError(failed),

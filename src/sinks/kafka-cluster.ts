@@ -19,6 +19,7 @@ import {
 } from '@platformatic/kafka'
 import type { Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
+import { untilAborted as untilAbortedBy } from '../core/until-aborted.ts'
 import { version } from '../telemetry/version.ts'
 import { codeName, foreignFailure, protocolFailure } from './kafka-errors.ts'
 import { type ProduceAnswer, type ProduceRequest, produce, produceApi } from './kafka-produce.ts'
@@ -350,14 +351,10 @@ export function nameOf({ host, port }: BrokerAddress): string {
 
 /** The promise's outcome, or a throw as soon as the signal is aborted; the work itself goes on and is ignored. */
 export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>()
-  const onAbort = () =>
-    reject(new StreamError('run.aborted', 'write interrupted by the stop', { cause: signal.reason }))
-  if (signal.aborted) onAbort()
-  signal.addEventListener('abort', onAbort)
   try {
-    return await Promise.race([work, promise])
-  } finally {
-    signal.removeEventListener('abort', onAbort)
+    return await untilAbortedBy(work, signal)
+  } catch (error) {
+    if (!signal.aborted || error !== signal.reason) throw error
+    throw new StreamError('run.aborted', 'write interrupted by the stop', { cause: error })
   }
 }

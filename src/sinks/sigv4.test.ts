@@ -184,3 +184,27 @@ test('a role is assumed once for many requests, and again before its keys end', 
     await new Promise<void>((resolve) => sts.close(() => resolve()))
   }
 })
+
+test('a service of credentials that does not answer holds neither a time-out nor a stop up', {
+  timeout: 30_000,
+}, async () => {
+  process.env.AWS_ACCESS_KEY_ID = 'BASE'
+  process.env.AWS_SECRET_ACCESS_KEY = 'base'
+  const sts = createServer(() => undefined)
+  await new Promise<void>((resolve) => sts.listen(0, '127.0.0.1', resolve))
+  process.env.AWS_ENDPOINT_URL_STS = `http://127.0.0.1:${(sts.address() as AddressInfo).port}`
+  const node = await startElasticsearch()
+  try {
+    const auth = { type: 'sigv4', region: 'us-east-1', role_arn: 'arn:aws:iam::123456789012:role/w' }
+    await using hasty = sinkOf(node.url, { index: 'logs', timeout: '300ms', auth })
+    await assert.rejects(hasty.write(batchOf(blockOf(['a'])), live), { code: 'sink.unavailable', message: /timeout/ })
+    await using patient = sinkOf(node.url, { index: 'logs', timeout: '1h', auth })
+    const stop = new AbortController()
+    setTimeout(() => stop.abort(new Error('stop')), 100)
+    await assert.rejects(patient.write(batchOf(blockOf(['a'])), { signal: stop.signal }), { code: 'run.aborted' })
+  } finally {
+    await node.close()
+    sts.closeAllConnections()
+    await new Promise<void>((resolve) => sts.close(() => resolve()))
+  }
+})

@@ -101,7 +101,8 @@ function awsKeys({ role_arn, external_id, region }: Sigv4Config): () => Promise<
     try {
       // Loaded only where requests are signed: it brings a client for every way there is to log in.
       const { fromNodeProviderChain, fromTemporaryCredentials } = await import('@aws-sdk/credential-providers')
-      const clientConfig = region === undefined ? {} : { clientConfig: { region } }
+      const requestHandler = { connectionTimeout: 10_000, requestTimeout: 30_000, throwOnRequestTimeout: true }
+      const clientConfig = { clientConfig: { requestHandler, ...(region === undefined ? {} : { region }) } }
       if (role_arn === undefined) return await fromNodeProviderChain(clientConfig)()
       const ExternalId = external_id === undefined ? {} : { ExternalId: external_id }
       const params = { RoleArn: role_arn, RoleSessionName: 's3-streamer', ...ExternalId }
