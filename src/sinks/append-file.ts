@@ -119,6 +119,8 @@ export class AppendFile {
     if (this.#length === this.#committed) return
     const { size } = await this.#handle.stat()
     if (size > this.#length) throw new Error(`${this.path} is written by someone else too`)
+    // As by logrotate's copytruncate: cutting at a place behind the end would make the file longer.
+    if (size < this.#committed) throw new Error(`${this.path} was cut by someone else`)
     await this.#handle.truncate(this.#committed)
     this.#length = this.#committed
   }

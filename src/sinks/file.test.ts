@@ -8,6 +8,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -20,7 +21,7 @@ import { blockOf } from '../core/block.ts'
 import type { Context, Sink } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
 import { MemoryMeter } from '../telemetry/meter.ts'
-import { gzipMember } from './append-file.ts'
+import { AppendFile, gzipMember } from './append-file.ts'
 import { fileConfig, fileSink } from './file.ts'
 
 type Settings = Omit<z.input<typeof fileConfig>, 'type'>
@@ -242,3 +243,16 @@ test('a path with unknown braces, without a name, or with NUL is refused', () =>
   assert.match(issueOf('/x\0'), /NUL/)
   assert.equal(issueOf('/x/{pipeline}-{yyyy}{MM}{dd}{HH}.log'), '')
 })
+
+test('a file that was cut by someone else, as by copytruncate, is not made longer by taking back', () =>
+  withFolder(async (folder) => {
+    const path = join(folder, 'out.log')
+    const file = await AppendFile.open(path, { compression: 'none', sync: false, log: testContext().log })
+    await file.append(Buffer.from('accepted\n'))
+    file.commit()
+    truncateSync(path)
+    await file.append(Buffer.from('half'))
+    await assert.rejects(file.undo(), /was cut by someone else/)
+    await file.close()
+    assert.equal(readFileSync(path, 'utf8'), 'half')
+  }))

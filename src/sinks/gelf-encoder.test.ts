@@ -253,3 +253,15 @@ test('what ends a message follows each one; parts of several objects say their o
   const message = JSON.parse(second) as GelfMessage
   assert.deepEqual([message._record_id, message._key, message.timestamp], ['b/other@1#7', 'other', undefined])
 })
+
+test('the short message is never empty, nor what Graylog takes for empty', () => {
+  const isBlank = ({ short_message }: GelfMessage) =>
+    [...String(short_message)].every((c) => /\s/.test(c) || (c >= '\u001c' && c <= '\u001f'))
+  const blanks = ['\u3000', '\u2028\u2003', '\u001c', '\u3000\nx', '{"message":"\\u001f"}']
+  assert.deepEqual(messagesOf(blanks).filter(isBlank), [])
+  for (let maxMessageBytes = 150; maxMessageBytes < 260; maxMessageBytes += 1) {
+    const { texts } = encoded(['€uro', '"quoted', '\u0001x', 'a\n€', '€\nb'], { maxMessageBytes })
+    const messages = texts.filter((text) => text !== '').map((text) => JSON.parse(text) as GelfMessage)
+    assert.deepEqual(messages.filter(isBlank), [])
+  }
+})

@@ -183,12 +183,12 @@ export class GelfEncoder {
     const room = bytes - close.length - (full ? openFull.length : 0)
     if (room < 1) return undefined
     const textAt = this.#at
-    let isCut = false
-    // Graylog drops a message whose short one is empty.
-    if (shortStart === shortEnd) {
+    let isCut = this.#text(data, shortStart, shortEnd, full ? Math.ceil(room / 2) : room)
+    // Graylog drops a message whose short one is empty, as it is if not even the first character has room.
+    if (this.#at === textAt) {
       this.#reserve(1)
       this.#ascii('-')
-    } else isCut = this.#text(data, shortStart, shortEnd, full ? Math.ceil(room / 2) : room)
+    }
     this.#reserve(openFull.length)
     if (full) {
       this.#ascii(openFull)
@@ -254,10 +254,15 @@ function timeAndLevel(timeMs: number, level: number): string {
   return `${timeMs > 0 ? `,"timestamp":${timeMs / 1000}` : ''},"level":${level}`
 }
 
+/** Past what Java calls white space: Graylog takes a short message of nothing else for empty. */
 function skipBlanks(data: Buffer, start: number, end: number): number {
-  let at = start
-  while (at < end && (data[at] === 0x20 || ((data[at] as number) >= 0x09 && (data[at] as number) <= 0x0d))) at += 1
-  return at
+  for (let at = start; ; ) {
+    const byte = at < end ? (data[at] as number) : 0
+    if ((byte >= 0x09 && byte <= 0x0d) || (byte >= 0x1c && byte <= 0x20)) at += 1
+    // Those beyond ASCII: U+1680, U+2000 to U+205F, U+3000.
+    else if (byte >= 0xe1 && byte <= 0xe3 && /^\s/.test(data.toString('utf8', at, at + 3))) at += 3
+    else return at
+  }
 }
 
 /** What a record is refused with whose message cannot be cut enough. */

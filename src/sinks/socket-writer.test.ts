@@ -165,6 +165,31 @@ test('the next endpoint takes over from one that is dead, and stays', async () =
   assert.equal(lines.filter((line) => line.startsWith('warn')).length, 1)
 })
 
+test('a receiver that does not read is not handed the buffers of one connection after the other', async () => {
+  await using there = await receiver({ accept: (socket) => socket.pause() })
+  await using writer = writerTo([there.port], { timeoutMs: 200 })
+  const data = Buffer.alloc(1_000_000)
+  let accepted = 0
+  for (let failures = 0; failures < 5; )
+    await writer.write(data, live).then(
+      () => (accepted += 1),
+      () => (failures += 1),
+    )
+  assert.equal(there.sockets.length, 2)
+  // What was accepted is still on its way, and comes when the receiver reads again.
+  let bytes = 0
+  for (const socket of there.sockets) socket.on('data', (chunk: Buffer) => (bytes += chunk.length)).resume()
+  while (bytes < accepted * data.length) await new Promise((resolve) => setTimeout(resolve, 1))
+  while (
+    !(await writer.write(data, live).then(
+      () => true,
+      () => false,
+    ))
+  )
+    await new Promise((r) => setTimeout(r, 1))
+  assert.equal(there.sockets.length, 3)
+})
+
 test('an endpoint that takes connections but no data does not keep the others from being used', async () => {
   await using stuck = await receiver({ accept: (socket) => socket.pause() })
   await using alive = await receiver()

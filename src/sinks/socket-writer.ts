@@ -26,6 +26,8 @@ const settleMs = 100
 const settleTlsMs = 500
 /** How long an endpoint that failed comes after the others. */
 const pauseMs = 30_000
+/** Connections to a receiver that does not read: each one more would take some MB that it may never get. */
+const maxStuck = 2
 /** How long the receiver may take to close its side when we have closed ours. */
 const closeMs = 1000
 /** Written at once: small enough that a slow receiver shows progress, large enough to cost nothing. */
@@ -94,7 +96,10 @@ export class SocketWriter implements AsyncDisposable {
       try {
         await connection.write(bytes, this.#o.timeoutMs, o)
       } catch (error) {
-        connection.destroy()
+        if (connection.isStuck) {
+          connection.target.stuck.push(connection)
+          this.#connection = undefined
+        } else connection.destroy()
         if (o.signal.aborted) throw interrupted(`${this.#o.what} to ${connection.target.name}`, error)
         this.#failed(connection.target, error)
         throw this.#unavailable('write', connection.target, error)
@@ -107,7 +112,7 @@ export class SocketWriter implements AsyncDisposable {
   /** The connection if it is whole, else a new one to the first endpoint that takes it. */
   async #connected(o: Signal): Promise<Connection> {
     // The kernel may know of a close that the event loop has not seen yet.
-    if (this.#connection) await pollOnce()
+    await pollOnce()
     if (this.#connection?.isWhole) return this.#connection
     const nowMs = Date.now()
     const healthy = this.#targets.filter(({ pausedUntilMs }) => pausedUntilMs <= nowMs)
@@ -116,6 +121,12 @@ export class SocketWriter implements AsyncDisposable {
     for (const target of [...healthy, ...paused]) {
       if (this.#isDisposed)
         throw new StreamError('run.aborted', `${this.#o.what}: the connection was closed by the stop`)
+      for (const one of target.stuck) if (!one.isStuck) void one.close()
+      target.stuck = target.stuck.filter((one) => one.isStuck)
+      if (target.stuck.length >= maxStuck) {
+        failures.push(this.#unavailable('write', target, new Error('the receiver still takes no data')))
+        continue
+      }
       const connection = new Connection(target)
       this.#connection = connection
       try {
@@ -172,7 +183,7 @@ export class SocketWriter implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isDisposed = true
-    await this.#connection?.close()
+    await Promise.all([this.#connection, ...this.#targets.flatMap(({ stuck }) => stuck)].map((one) => one?.close()))
   }
 }
 
@@ -185,6 +196,8 @@ class Target {
   readonly tls: TlsOptions | undefined
   /** Until when the others come first, ms since the epoch; 0 if it did not fail. */
   pausedUntilMs = 0
+  /** Connections that took no data in time, and may take it yet. */
+  stuck: Connection[] = []
 
   constructor(host: string, port: number, tls: TlsOptions | undefined) {
     this.name = `${tls ? 'tls' : 'tcp'}://${host.includes(':') ? `[${host}]` : host}:${port}`
@@ -210,6 +223,7 @@ class Connection {
   #failure: Error | undefined
   /** Ends what waits for the socket now; at most one thing does. */
   #settle: ((error?: Error | null) => void) | undefined
+  #isStuck = false
 
   constructor(target: Target) {
     this.target = target
@@ -225,6 +239,11 @@ class Connection {
 
   get isWhole(): boolean {
     return this.#isOpen && this.#failure === undefined
+  }
+
+  /** True while the receiver takes no data, after a write that gave up waiting for that. */
+  get isStuck(): boolean {
+    return this.#isStuck && this.#failure === undefined
   }
 
   /** Connects, and waits for what may go wrong right after that. */
@@ -266,9 +285,16 @@ class Connection {
     for (let at = 0; at < data.length; at += sliceBytes) {
       using limit = new TimeLimit(o.signal, timeoutMs)
       try {
-        await this.#until(limit, (done) => this.#socket.write(data.subarray(at, at + sliceBytes), done))
+        await this.#until(limit, (done) =>
+          this.#socket.write(data.subarray(at, at + sliceBytes), (error) => {
+            this.#isStuck = false
+            done(error)
+          }),
+        )
       } catch (error) {
-        throw limit.isOver ? new Error(`the receiver took no data within timeout (${timeoutMs / 1000} s)`) : error
+        if (!limit.isOver) throw error
+        this.#isStuck = true
+        throw new Error(`the receiver took no data within timeout (${timeoutMs / 1000} s)`)
       }
     }
     await pollOnce()

@@ -150,6 +150,8 @@ test('a field named with a dot wins over the path', () => {
     severityField: 'log.level',
   })
   assert.equal(message?.severity, 1)
+  const [within] = read(batchOf(blockOf(['{"a.b":{"c":"alert"}}'])), { severityField: 'a.b.c' })
+  assert.equal(within?.severity, 1)
 })
 
 test('a time that no message can carry is held to what it can', () => {

@@ -12,6 +12,7 @@ import { isUtf8 } from 'node:buffer'
 import { recordNumber, recordStart } from '../core/block.ts'
 import type { Batch, Origin } from '../core/component.ts'
 import { reclaim } from '../core/reclaim.ts'
+import { fieldAt } from '../filters/fields.ts'
 import { lastMs, severityOf, timeOf } from './syslog-levels.ts'
 
 export interface MessageFormat {
@@ -155,13 +156,13 @@ export class SyslogEncoder {
 
   #severityIn(fields: object): number {
     const name = this.#o.severityField
-    return (name === undefined ? undefined : severityOf(fieldOf(fields, name))) ?? this.#o.severity
+    return (name === undefined ? undefined : severityOf(fieldAt(fields, name))) ?? this.#o.severity
   }
 
   #timeIn(fields: object): number | undefined {
     if (this.#o.timestamp === 'object') return undefined
     for (const name of ['@timestamp', 'timestamp', 'time']) {
-      const timeMs = timeOf(fieldOf(fields, name))
+      const timeMs = timeOf(fieldAt(fields, name))
       if (timeMs !== undefined) return timeMs
     }
     return undefined
@@ -289,15 +290,4 @@ function parsed(data: Buffer, start: number, end: number): object | undefined {
   } catch {
     return undefined
   }
-}
-
-/** A field by its name, or by its path of names with dots. */
-function fieldOf(fields: object, name: string): unknown {
-  if (Object.hasOwn(fields, name)) return (fields as Record<string, unknown>)[name]
-  let at: unknown = fields
-  for (const part of name.includes('.') ? name.split('.') : []) {
-    if (typeof at !== 'object' || at === null || !Object.hasOwn(at, part)) return undefined
-    at = (at as Record<string, unknown>)[part]
-  }
-  return at === fields ? undefined : at
 }
