@@ -84,6 +84,7 @@ function unwritten(ledger: Ledger): Ledger {
     requeue: () => 0,
     setHorizon: () => undefined,
     advance: () => undefined,
+    suspend: () => undefined,
     settle: () => undefined,
     reject: () => undefined,
     rejectMessage: () => undefined,

@@ -91,9 +91,10 @@ async function explainKey(target: string, loaded: LoadedConfig, io: Io): Promise
     return 2
   }
   // A source without a bucket of its own is told of objects in any.
-  const config = loaded.pipelines.find(
-    ({ source: { bucket } }) => [named, bucket].includes(undefined) || bucket === named,
-  )
+  const { pipelines } = loaded
+  const config =
+    pipelines.find(({ source }) => named === undefined || source.bucket === named) ??
+    pipelines.find(({ source }) => source.bucket === undefined)
   if (!config) {
     const buckets = loaded.pipelines.map(({ source }) => String(source.bucket)).join(', ')
     io.stderr(`no pipeline reads bucket ${named}; there is: ${buckets}\n`)

@@ -50,9 +50,11 @@ export async function history(flags: HistoryFlags, io: Io): Promise<ExitCode> {
     const span = { sinceMs, untilMs }
     const rows = objects
       ? ledger
-          .objects(outcome === undefined ? {} : { states: [outcome as ObjectState] })
-          .filter(({ updatedMs }) => updatedMs >= sinceMs && updatedMs <= untilMs)
-          .slice(0, flags.limit)
+          .objects({
+            ...span,
+            limit: flags.limit,
+            ...(outcome === undefined ? {} : { states: [outcome as ObjectState] }),
+          })
           .map((entry) => (flags.json ? objectFacts(name, entry) : objectLines(entry)))
       : runsIn(ledger.runs.list({ sinceMs }), span, outcome)
           .slice(0, flags.limit)

@@ -1,6 +1,6 @@
 /** Keeps one run in the ledger: written down when it begins, while it goes on, and when it ends. */
 import type { Totals } from '../core/account.ts'
-import type { Source } from '../core/component.ts'
+import type { Log, Source } from '../core/component.ts'
 import { explainError } from '../core/errors.ts'
 import type { Ledger, RunEntry } from '../ledger/ledger.ts'
 
@@ -8,7 +8,9 @@ const writeMs = 5000
 
 export class RunRecord {
   readonly #ledger: Ledger
-  readonly #id: number
+  readonly #log: Log
+  #id: number | undefined
+  #hasFailed = false
   readonly #startedMs = Date.now()
   readonly #mode: RunEntry['mode']
   readonly #totals: () => Totals
@@ -21,21 +23,21 @@ export class RunRecord {
     readonly source: Source
     readonly mode: RunEntry['mode']
     readonly totals: () => Totals
+    readonly log: Log
   }) {
     this.#ledger = o.ledger
     this.#source = o.source
     this.#mode = o.mode
     this.#totals = o.totals
-    this.#id = o.ledger.runs.next()
+    this.#log = o.log
     this.#write('running')
     this.#timer = setInterval(() => this.#write('running'), writeMs)
     this.#timer.unref()
   }
 
-  #write(outcome: RunEntry['outcome'], error?: unknown): void {
+  #entry(outcome: RunEntry['outcome'], error?: unknown): Omit<RunEntry, 'id'> {
     const { objects, ...counts } = this.#totals()
-    this.#ledger.runs.put({
-      id: this.#id,
+    return {
       startedMs: this.#startedMs,
       updatedMs: Date.now(),
       mode: this.#mode,
@@ -44,7 +46,20 @@ export class RunRecord {
       counts,
       figures: this.#source.figures ?? {},
       error: error === undefined ? undefined : explainError(error),
-    })
+    }
+  }
+
+  #write(outcome: RunEntry['outcome'], error?: unknown): void {
+    try {
+      const entry = this.#entry(outcome, error)
+      if (this.#id === undefined) this.#id = this.#ledger.runs.add(entry)
+      else this.#ledger.runs.put({ id: this.#id, ...entry })
+      this.#hasFailed = false
+    } catch (failure) {
+      // A run goes on without its history: the disk may be full, or another process have the database for long.
+      if (!this.#hasFailed) this.#log.error({ error: explainError(failure) }, 'cannot write down the run; trying again')
+      this.#hasFailed = true
+    }
   }
 
   end(outcome: 'done' | 'stopped' | 'failed', error?: unknown): void {

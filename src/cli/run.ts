@@ -104,7 +104,7 @@ async function runOne(
   })
   const startMs = Date.now()
   const mode = flags.once ? 'once' : 'daemon'
-  const record = new RunRecord({ ledger: parts.ledger, source, mode, totals: () => pipeline.totals })
+  const record = new RunRecord({ ledger: parts.ledger, source, mode, totals: () => pipeline.totals, log })
   let totals: Totals
   try {
     totals = await pipeline.run({ once: flags.once, soft: o.soft, hard })

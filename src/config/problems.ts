@@ -36,6 +36,12 @@ function findingsOf(issue: z.core.$ZodIssue, tree: unknown, schema: JsonSchema):
       message: `is no key of this section${suggestion(key, known) || `; there is: ${known.join(', ')}`}`,
     }))
   }
+  if (issue.code === 'invalid_union' && value !== undefined) {
+    // A branch that takes this kind of value knows what is wrong within it.
+    const refusesKind = (one: z.core.$ZodIssue) => one.code === 'invalid_type' && one.path.length === 0
+    const branch = issue.errors.find((errors) => errors.length > 0 && !errors.some(refusesKind))
+    if (branch) return branch.flatMap((one) => findingsOf({ ...one, path: [...issue.path, ...one.path] }, tree, schema))
+  }
   return [{ path, message: describe(issue, value) }]
 }
 

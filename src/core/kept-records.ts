@@ -11,19 +11,30 @@ export function recordsOf(block: Block, from: number, to: number) {
   return { firstRecord: recordNumber(block, from), numbers, multiline: block.multiline, data, ends }
 }
 
-export interface RefusedRun {
-  readonly from: number
-  to: number
-  readonly reason: string
+/** The records of a block with these indexes, in order, as the ledger keeps them. At least one. */
+export function pickedRecords(block: Block, indexes: readonly number[]) {
+  const [from = 0] = indexes
+  const to = (indexes.at(-1) ?? 0) + 1
+  if (to - from === indexes.length) return recordsOf(block, from, to)
+  const pieces = indexes.map((index) => block.data.subarray(recordStart(block, index), block.ends[index]))
+  let end = 0
+  const ends = Uint32Array.from(pieces, ({ length }) => {
+    end += length
+    return end
+  })
+  const numbers = Uint32Array.from(indexes, (index) => recordNumber(block, index))
+  return {
+    firstRecord: recordNumber(block, from),
+    numbers,
+    multiline: block.multiline,
+    data: Buffer.concat(pieces),
+    ends,
+  }
 }
 
-/** Neighbours that were refused for the same reason; `refused` is in order. */
-export function runsOf(refused: ReadonlyArray<{ readonly index: number; readonly reason: string }>): RefusedRun[] {
-  const runs: RefusedRun[] = []
-  for (const { index, reason } of refused) {
-    const last = runs.at(-1)
-    if (last?.to === index && last.reason === reason) last.to += 1
-    else runs.push({ from: index, to: index + 1, reason })
-  }
-  return runs
+/** One reason for records that were refused for several. */
+export function reasonOf(refused: ReadonlyArray<{ readonly reason: string }>): string {
+  const [{ reason } = { reason: '' }] = refused
+  const others = new Set(refused.map((one) => one.reason)).size - 1
+  return others === 0 ? reason : `${reason} (and ${others} other reasons)`
 }

@@ -21,20 +21,21 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { decode } from '../decoders/decode.ts'
 import type { DecodeLimits, Decoding } from '../decoders/decoding.ts'
-import type { ObjectShape, Shape } from '../filters/shape.ts'
+import type { Shape } from '../filters/shape.ts'
 import type { Formats } from '../formats/format.ts'
-import type { Ledger, ObjectEntry, QuarantineEntry } from '../ledger/ledger.ts'
+import type { Ledger, ObjectEntry } from '../ledger/ledger.ts'
 import { Account, type ObjectReport, type Totals } from './account.ts'
 import { backoffMs } from './backoff.ts'
 import { Batcher } from './batcher.ts'
-import type { Block } from './block.ts'
 import { ByteBudget } from './byte-budget.ts'
-import type { ListedObject, Log, Meter, ObjectRef, Outcome, RetryWaits, Sink, Source } from './component.ts'
+import type { ListedObject, Log, Meter, Outcome, RetryWaits, Sink, Source } from './component.ts'
 import { Deliverer } from './deliverer.ts'
-import { Delivery, nothingCounted } from './delivery.ts'
+import { Delivery } from './delivery.ts'
 import { explainError, StreamError } from './errors.ts'
-import { recordsOf, runsOf } from './kept-records.ts'
+import { recordsOf } from './kept-records.ts'
 import { keepBelow } from './reclaim.ts'
+import { Resender } from './resender.ts'
+import { shapedBlock } from './shaped-block.ts'
 import { Slots } from './slots.ts'
 
 export interface PipelineOptions {
@@ -68,10 +69,6 @@ const usualReadWaits = { minMs: 200, maxMs: 15_000 }
 /** Attempts to read on after transient errors, without progress, before the object is left for a later scan. */
 const readAttempts = 10
 const requeueIntervalMs = 2000
-/** Quarantined entries sent again at once: each is in memory as a whole. */
-const resendsAtOnce = 4
-/** So much of the start of an object is kept with records that the filter erred on: it names their fields. */
-const keptHeadBytes = 4096
 
 /** What the objects of a run go through. */
 interface Path {
@@ -88,8 +85,6 @@ export class Pipeline {
   readonly #account: Account
   readonly #budget: ByteBudget
   readonly #slots: Slots
-  readonly #resending = new Set<number>()
-  readonly #resendSlots = new Slots(resendsAtOnce)
   /** Deliveries to give up at a hard stop. */
   readonly #deliveries = new Set<Delivery>()
   /** Objects being read right now. */
@@ -146,10 +141,14 @@ export class Pipeline {
       running.add(guarded)
     }
     const path: Path = { batcher, makeRoom: () => this.#makeRoom(batcher, deliverer), soft, hard }
-    const resend = () => {
-      if (soft.aborted) return
-      for (const entry of ledger.requeued()) if (entry.kind === 'records') start(this.#resend(entry, path))
-    }
+    const resender = new Resender({
+      ...{ ledger, log, batcher, soft, hard, start, formats: this.#o.formats, shape: this.#o.shape },
+      room: (bytes) => this.#room(bytes, path),
+      freed: (bytes) => this.#budget.release(bytes),
+      settled: (delivery) => this.#settled(delivery, hard),
+      recovered: (records) => this.#account.recovered(records),
+    })
+    const resend = () => start(resender.sweep())
     const saving = setInterval(() => this.#save(), this.#o.saveIntervalMs)
     const resending = setInterval(resend, requeueIntervalMs)
     let sourceFailure: StreamError | undefined
@@ -208,7 +207,8 @@ export class Pipeline {
     const { position, counts } = delivery
     const { outcome, reason } = result
     const timeMs = this.#timeOf(object, decoding)
-    if (outcome === 'stopped') ledger.advance(object.id, position, counts)
+    // Before the source gives it back: whoever has it then goes on from here.
+    if (outcome === 'stopped') ledger.suspend(object.id)
     else ledger.settle(object.id, outcome, { position, counts, timeMs, ...(reason === undefined ? {} : { reason }) })
     const report = { object, outcome, reason, decoding, timeMs, counts, durationMs: nowMs() - startMs }
     this.#account.add(report, entry.counts)
@@ -248,7 +248,7 @@ export class Pipeline {
 
   /** Reads the object from where the delivery stands; every record that could be read is held when this returns. */
   async #read(delivery: Delivery, path: Path, opened: (decoding: Decoding) => void): Promise<ReadResult> {
-    const { source, formats, limits, log } = this.#o
+    const { source, ledger, formats, limits, log } = this.#o
     const { object } = delivery
     const { soft, hard, batcher } = path
     let { offset, offsetRecords } = delivery.position
@@ -268,7 +268,8 @@ export class Pipeline {
         const contentType = shape?.contentType ?? format.contentType
         for await (const block of decoding.blocks) {
           if (soft.aborted) return { outcome: 'stopped' }
-          const shaped = shape ? this.#shaped(shape, block, { object, contentType: format.contentType, sample }) : block
+          const kept = { object, contentType: format.contentType, sample, ledger, log }
+          const shaped = shape ? shapedBlock(shape, block, kept) : block
           const bytes = shaped.data.length
           if (!this.#budget.tryAcquire(bytes)) await this.#room(bytes, path)
           if (shaped.ends.length > 0) batcher.add(delivery, shaped, contentType)
@@ -308,27 +309,6 @@ export class Pipeline {
     }
   }
 
-  /** The block as it goes on. What its shape refuses is in quarantine when this returns. */
-  #shaped(
-    shape: ObjectShape,
-    block: Block,
-    o: { readonly object: ObjectRef; readonly contentType: string; readonly sample: Buffer },
-  ): Block {
-    const { block: shaped, refused } = shape.apply(block)
-    for (const run of runsOf(refused)) {
-      this.#o.ledger.reject({
-        ...recordsOf(block, run.from, run.to),
-        object: o.object,
-        contentType: o.contentType,
-        reason: run.reason,
-        head: o.sample.subarray(0, keptHeadBytes),
-      })
-    }
-    const facts = { records: refused.length, reason: refused[0]?.reason }
-    if (refused.length > 0) this.#o.log.error(facts, 'records on which the filter errs: kept in quarantine')
-    return shaped
-  }
-
   #giveUp(delivery: Delivery, error: StreamError): ReadResult {
     const reason = explainError(error)
     if (error.kind === 'config') return { outcome: 'failed', reason }
@@ -346,50 +326,6 @@ export class Pipeline {
       format.timeFromContent(sample, object.lastModifiedMs) ??
       object.timeMs
     )
-  }
-
-  /** Sends quarantined records once more. If they are refused again, the ledger has them as a fresh entry. */
-  async #resend(entry: QuarantineEntry, path: Path): Promise<void> {
-    if (this.#resending.has(entry.id)) return
-    this.#resending.add(entry.id)
-    await this.#resendSlots.acquire({ signal: path.hard })
-    try {
-      // Still marked, so the next start takes it.
-      if (!path.soft.aborted) await this.#resendNow(entry, path)
-    } finally {
-      this.#resendSlots.release()
-      this.#resending.delete(entry.id)
-    }
-  }
-
-  async #resendNow(entry: QuarantineEntry, path: Path): Promise<void> {
-    const { ledger, log } = this.#o
-    const records = ledger.rejectedRecords(entry.id)
-    if (!records) return
-    const { data, ends, firstRecord, numbers, multiline, object, head } = records
-    const timeMs = ledger.find(object.id)?.timeMs ?? entry.createdMs
-    const listed = { ...object, size: undefined, timeMs, lastModifiedMs: timeMs }
-    const position = { records: firstRecord, offset: 0, offsetRecords: 0 }
-    const freed = (bytes: number) => this.#budget.release(bytes)
-    const delivery = new Delivery(listed, { position, counts: nothingCounted }, { moved: () => undefined, freed })
-    const kept = numbers && { numbers, next: (numbers.at(-1) as number) + 1, refused: [] }
-    let block: Block = { data, ends, first: firstRecord, multiline, resumeAt: -1, kept }
-    let { contentType } = records
-    if (head && this.#o.shape) {
-      const { format } = this.#o.formats.select(object.key, head)
-      const shape = this.#o.shape({ object: listed, format, sample: head })
-      block = this.#shaped(shape, block, { object, contentType, sample: head })
-      contentType = shape.contentType
-    }
-    await this.#room(block.data.length, path)
-    if (block.ends.length > 0) path.batcher.add(delivery, block, contentType)
-    else delivery.release(delivery.hold(block, 0, 0))
-    if (!(await this.#settled(delivery, path.hard))) return
-    const { delivered, filtered, quarantined } = delivery.counts
-    // Refused in the same range as before: the ledger took the mark off that very entry, and it stays.
-    if (ledger.quarantined(entry.id)?.requeued) ledger.release(entry.id, { delivered, filtered: head ? filtered : 0 })
-    this.#account.recovered(delivered)
-    log.info({ key: object.key, delivered, quarantined }, 'quarantined records sent again')
   }
 
   #save(): void {

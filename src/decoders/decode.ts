@@ -5,13 +5,12 @@ import { StreamError } from '../core/errors.ts'
 import { reclaim } from '../core/reclaim.ts'
 import type { Format } from '../formats/format.ts'
 import type { DecodeLimits, DecodeOptions, DecodeTally, Decoding, OpenBytes, Resume } from './decoding.ts'
-import { decompress } from './decompress.ts'
+import { decompress, headBytes } from './decompress.ts'
 import { isJsonArray, splitJson } from './json.ts'
 import { splitLines } from './lines.ts'
 import { joinLines } from './multiline.ts'
 import { RecordWriter } from './records.ts'
 
-const sampleBytes = 64 * 1024
 const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
 
 /**
@@ -22,7 +21,7 @@ export async function decode(open: OpenBytes, o: DecodeOptions): Promise<Decodin
   const tally: DecodeTally = { bytes: 0, oversize: 0 }
   const { layers, head, bytes } = await decompress(counted(open(0), stored), o)
   const mark = head.subarray(0, 3).equals(byteOrderMark) ? 3 : 0
-  const sample = Buffer.from(head.subarray(mark, sampleBytes))
+  const sample = Buffer.from(head.subarray(mark, headBytes))
   const { format, by } = o.formats.select(o.key, sample)
   const decoder = decoderOf(format, sample)
   const { resume } = o

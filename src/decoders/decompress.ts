@@ -8,7 +8,7 @@ import { isZstd, unzstd } from './zstd.ts'
 /** Deeper than this is no log but an attack. */
 const maxLayers = 4
 /** Content looked at to tell the format, if there is so much. */
-const headBytes = 4096
+export const headBytes = 64 * 1024
 
 interface Compression {
   readonly name: string
@@ -42,7 +42,7 @@ function isBzip2(head: Buffer): boolean {
 export interface Decompressed {
   /** Outermost first; empty for plain bytes. */
   readonly layers: readonly string[]
-  /** The first bytes of the content: at least 4 KiB if there are so many. */
+  /** The first bytes of the content: at least 64 KiB if there are so many. */
   readonly head: Buffer
   readonly bytes: AsyncIterable<Buffer>
 }

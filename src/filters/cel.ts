@@ -208,15 +208,22 @@ class ObjectFilter implements RecordFilter {
           return this.#time
         },
       },
-      fields: { get: () => asMap(this.#read()) },
+      fields: { get: () => this.#known(this.#read()) },
     }
-    for (const name of this.#names.variables) properties[name] = { get: () => fieldCalled(name, this.#read()) }
+    for (const name of this.#names.variables) {
+      properties[name] = { get: () => this.#known(fieldCalled(name, this.#read())) }
+    }
     return Object.create(null, properties)
   }
 
   #read(): Readonly<Record<string, unknown>> {
     this.#fields ??= this.#object.reader.read(this.#record, this.#only)
     return this.#fields
+  }
+
+  /** The library tells maps by their constructor, which a field of that name hides, on any level. */
+  #known(value: unknown): unknown {
+    return this.#record.includes('constructor') ? asMaps(value) : value
   }
 
   test(record: Buffer): boolean {
@@ -279,7 +286,8 @@ function fieldCalled(name: string, fields: Readonly<Record<string, unknown>>): u
   return undefined
 }
 
-/** The library tells maps by their constructor, which a record's own field of that name hides. */
-function asMap(fields: Readonly<Record<string, unknown>>): unknown {
-  return Object.hasOwn(fields, 'constructor') ? new Map(Object.entries(fields)) : fields
+function asMaps(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(asMaps)
+  if (typeof value !== 'object' || value === null) return value
+  return new Map(Object.entries(value).map(([name, inner]) => [name, asMaps(inner)]))
 }

@@ -18,6 +18,8 @@ export interface Cut {
   readonly quoting: Quoting
   /** Names of the fields, in order; fields behind the last of them go by their position. */
   readonly names: readonly string[]
+  /** True if a header names the fields and does not end within the sample. */
+  readonly lacksHeader?: boolean
 }
 
 const quote = 34

@@ -73,8 +73,7 @@ class JsonEnvelope implements Enveloper {
     if (this.#reader.isJson(record)) {
       const text = textOf(record)
       const fields = parsed(text)
-      if (fields === undefined) return this.#text(text, this.#head(record, number, true, true))
-      return this.#object(record, number, text, fields)
+      if (fields !== undefined) return this.#object(record, number, text, fields)
     }
     return this.#text(textOf(record), this.#head(record, number, true, true), this.#delimited(record))
   }

@@ -103,6 +103,15 @@ function parsedJson(record: Buffer): Fields {
   }
 }
 
+/** The value a record is in JSON; undefined if it is none. */
+export function jsonIn(record: Buffer): Fields | undefined {
+  try {
+    return JSON.parse(textOf(record)) as Fields
+  } catch {
+    return undefined
+  }
+}
+
 const jsonReader: FieldReader = {
   cut: undefined,
   isJson: (record) => firstByte(record) === brace,
@@ -129,7 +138,11 @@ class DelimitedReader implements FieldReader {
   }
 
   read(record: Buffer, only?: ReadonlySet<string>): Fields {
-    if (this.isJson(record)) return parsedJson(record)
+    if (this.isJson(record)) {
+      const fields = jsonIn(record)
+      // `{guid},alpha,{guid}` is a row.
+      if (fields !== undefined) return fields
+    }
     if (only !== undefined && only !== this.#only) this.#want(only)
     const wanted = only === undefined ? undefined : this.#wanted
     const most = wanted?.length ?? Math.max(maxFields, this.cut.names.length)
@@ -217,11 +230,8 @@ function cutOf(format: Format, sample: Buffer): Cut | undefined {
   const separator = fieldSeparator ?? (decoder === 'csv' ? guessedSeparator(sample) : undefined)
   if (separator === undefined) return undefined
   const quoting = separator === ' ' ? 'access' : 'csv'
-  return {
-    separator,
-    quoting,
-    names: checkedNames(format.fieldNames ?? headerNames(format, sample, { separator, quoting })),
-  }
+  const names = format.fieldNames ?? headerNames(format, sample, { separator, quoting })
+  return { separator, quoting, names: checkedNames(names ?? []), lacksHeader: names === undefined }
 }
 
 /** Names under which fields can be told apart: what is empty or was there before goes by its position. */
@@ -235,8 +245,8 @@ function checkedNames(names: readonly string[]): string[] {
   })
 }
 
-/** The fields of the last header line. */
-function headerNames(format: Format, sample: Buffer, style: Pick<Cut, 'separator' | 'quoting'>): string[] {
+/** The fields of the last header line; undefined if it does not end within the sample. */
+function headerNames(format: Format, sample: Buffer, style: Pick<Cut, 'separator' | 'quoting'>): string[] | undefined {
   if (format.skipHeaderLines === 0) return []
   // As the decoder drops them: with csv a line end inside quotes does not end the line.
   const rows = format.decoder === 'csv' ? new RowEnds(style.separator.charCodeAt(0)) : undefined
@@ -246,7 +256,7 @@ function headerNames(format: Format, sample: Buffer, style: Pick<Cut, 'separator
     start = end + 1
     end = rows === undefined ? sample.indexOf(lf, start) : rows.end(sample, start)
     // Without a line end it is only the start of a line, or an object without records.
-    if (end < 0) return []
+    if (end < 0) return undefined
   }
   const line = withoutCr(sample.subarray(start, end))
   const cursor = new FieldCursor(style)

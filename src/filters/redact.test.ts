@@ -136,3 +136,16 @@ function hide(value: unknown): void {
   else if (typeof value === 'object' && value !== null && Object.hasOwn(value, 'a'))
     Object.assign(value, { a: '[redacted]' })
 }
+
+test('a row that begins and ends with a brace is a row, and a list is looked through whatever it begins with', () => {
+  const csv = { decoder: 'csv', fieldSeparator: '\t', skipHeaderLines: 1, name: 'c' } as Format
+  const rows = redactor(['password'], fieldReader({ format: csv, sample: Buffer.from('id\tpassword\tsession\n') }))
+  for (const row of ['{8A}\thunter2\t{9B}', '{"a":1}\thunter2\t{"b":2}']) {
+    assert.equal(rows(Buffer.from(row)).toString(), row.replace('hunter2', '[redacted]'))
+  }
+  const json = redactor(['secret'], fieldReader({ format: { decoder: 'json' } as Format, sample: Buffer.alloc(0) }))
+  assert.equal(json(Buffer.from('[1,{"secret":"x"}]')).toString(), '[1,{"secret":"[redacted]"}]')
+  assert.equal(json(Buffer.from('[WARN] secret {')).toString(), '[WARN] secret {')
+  const cut = redactor(['password'], fieldReader({ format: csv, sample: Buffer.from('id\tpasswo') }))
+  assert.throws(() => cut(Buffer.from('a\thunter2')), { code: 'filter.failed' })
+})

@@ -2,8 +2,8 @@
 import { StreamError } from '../core/errors.ts'
 import { meansField } from './cel-names.ts'
 import { type Cut, FieldCursor, fieldIndex } from './delimited.ts'
-import type { FieldReader } from './fields.ts'
-import { JsonPaths, textOf } from './json-values.ts'
+import { type FieldReader, jsonIn } from './fields.ts'
+import { JsonPaths } from './json-values.ts'
 
 const placeholder = Buffer.from('[redacted]')
 const quotedPlaceholder = Buffer.from('"[redacted]"')
@@ -26,21 +26,33 @@ const openBrace = 123
 export function redactor(names: readonly string[], reader: FieldReader): (record: Buffer) => Buffer {
   const json = new JsonRedaction(names)
   const { cut } = reader
-  if (cut === undefined) return (record) => (reader.isJson(record) || isJsonList(record) ? json.apply(record) : record)
+  if (cut === undefined) return (record) => json.apply(record)
   const delimited = new DelimitedRedaction(names, cut)
-  return (record) => (reader.isJson(record) ? json.apply(record) : delimited.apply(record))
+  return (record) => {
+    if (cut.lacksHeader) {
+      throw new StreamError(
+        'filter.failed',
+        'cannot redact: the header that names the fields is too far from the start',
+      )
+    }
+    if (!reader.isJson(record)) return delimited.apply(record)
+    const hidden = json.apply(record)
+    // `{guid},alpha,{guid}` is a row.
+    return hidden === record && jsonIn(record) === undefined ? delimited.apply(record) : hidden
+  }
 }
 
-/** True if a list begins the record and an object the list. Plain text may begin with `[` too. */
-function isJsonList(record: Buffer): boolean {
+/** Whether the record begins with an object or a list, and whether that is an object, or a list that begins with one. */
+function beginning(record: Buffer): { readonly isValue: boolean; readonly isObject: boolean } {
   let at = 0
-  let depth = 0
+  let isList = false
   for (; at < record.length; at += 1) {
     const byte = record[at] as number
-    if (byte === openBracket) depth += 1
+    if (byte === openBracket) isList = true
     else if (byte > 32) break
   }
-  return depth > 0 && record[at] === openBrace
+  const isObject = record[at] === openBrace
+  return { isValue: isList || isObject, isObject }
 }
 
 class JsonRedaction {
@@ -54,10 +66,11 @@ class JsonRedaction {
   }
 
   apply(record: Buffer): Buffer {
-    if (!this.#signs.some((sign) => record.includes(sign))) return record
-    try {
-      JSON.parse(textOf(record))
-    } catch {
+    const { isValue, isObject } = beginning(record)
+    if (!isValue || !this.#signs.some((sign) => record.includes(sign))) return record
+    if (jsonIn(record) === undefined) {
+      // Plain text may begin with `[` too.
+      if (!isObject) return record
       throw new StreamError('filter.failed', 'cannot redact: the record begins like JSON and is none')
     }
     return replaced(record, this.#paths.find(record), () => quotedPlaceholder)

@@ -8,7 +8,7 @@
  * 3. A record on which a step errs follows `on_error`, and is counted. With `keep` it goes on as it was before that step;
  *    only where that would show what `redact` must hide, it is refused instead.
  */
-import { type Block, recordAt, recordStart } from '../core/block.ts'
+import { type Block, nextNumber, recordAt, recordNumber, recordStart } from '../core/block.ts'
 import type { Bound, Context, MetricSpec, Origin } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { reclaim } from '../core/reclaim.ts'
@@ -209,7 +209,7 @@ class RecordShape implements ObjectShape {
           continue
         }
       }
-      if (this.#enveloper && record.length > 0) record = this.#enveloper.wrap(record, block.first + i)
+      if (this.#enveloper && record.length > 0) record = this.#enveloper.wrap(record, recordNumber(block, i))
       // Nothing is left of it: there is no empty record.
       if (record.length > 0) out.add(record, i)
     }
@@ -222,12 +222,11 @@ class RecordShape implements ObjectShape {
 }
 
 function keptOf(block: Block, indexes: Uint32Array, refused: readonly RefusedRecord[]): Block['kept'] {
-  const { first, ends } = block
-  if (indexes.length === ends.length) return undefined
+  if (indexes.length === block.ends.length) return block.kept
   return {
-    numbers: indexes.map((index) => first + index),
-    next: first + ends.length,
-    refused: refused.map(({ index }) => first + index),
+    numbers: indexes.map((index) => recordNumber(block, index)),
+    next: nextNumber(block),
+    refused: refused.map(({ index }) => recordNumber(block, index)),
   }
 }
 

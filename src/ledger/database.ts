@@ -1,8 +1,8 @@
 /** Opens the ledger's database and makes its tables. */
 import { DatabaseSync } from 'node:sqlite'
 import { explainError, StreamError } from '../core/errors.ts'
-import { objectColumns, objectSchema } from './object-table.ts'
-import { quarantineColumns, quarantineSchema } from './quarantine-table.ts'
+import { objectSchema, objectUpgrade } from './object-table.ts'
+import { quarantineSchema, quarantineUpgrade } from './quarantine-table.ts'
 import { runSchema } from './run-table.ts'
 import { transaction } from './statements.ts'
 
@@ -50,7 +50,7 @@ function makeTables(db: DatabaseSync): void {
     const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number }
     if (version >= schemaVersion) return
     db.exec(objectSchema + quarantineSchema + metaSchema + runSchema)
-    for (const statement of [...objectColumns, ...quarantineColumns]) db.exec(statement)
+    db.exec(objectUpgrade + quarantineUpgrade)
     db.exec(`PRAGMA user_version = ${schemaVersion}`)
   })
 }

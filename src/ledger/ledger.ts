@@ -28,9 +28,9 @@ export interface ObjectEntry {
 
 /** What the runs of the pipeline came to. */
 export interface RunLog {
-  /** Id of a new run. */
-  next(): number
-  /** Writes it down; again while it goes on, and at its end. */
+  /** Writes a new run down; gives its id. */
+  add(run: Omit<RunEntry, 'id'>): number
+  /** Writes it down again, while it goes on and at its end. */
   put(run: RunEntry): void
   /** Runs that were not over before `sinceMs`, newest first. One that did not end by itself is `killed` from the next start on, or after a minute. */
   list(o?: { readonly sinceMs?: number; readonly limit?: number }): RunEntry[]
@@ -76,6 +76,12 @@ export interface RunEntry {
   /** What the source counted besides, by name. */
   readonly figures: Readonly<Record<string, number>>
   readonly error: string | undefined
+}
+
+/** What became of quarantined records that were sent again. */
+export interface Recovered {
+  readonly delivered: number
+  readonly filtered: number
 }
 
 export interface QuarantineEntry {
@@ -132,6 +138,8 @@ export interface Ledger extends AsyncDisposable {
   begin(object: ListedObject): ObjectEntry
   /** The position moved. Kept in memory until `save`, so cheap enough to call per batch. */
   advance(id: string, position: Position, counts: Counts): void
+  /** The object is given up for now, where it stands: written at once, for whoever goes on with it, maybe another process. */
+  suspend(id: string): void
   /**
    * The object is finished with for now. `done`, `quarantined`, `vanished` and `replaced` are final; `failed` is tried again.
    * `timeMs` is the best that is known of the object's time by now. Adds to the totals if the outcome is final. `quarantined` also makes a quarantine entry with `reason` and the position.
@@ -160,14 +168,19 @@ export interface Ledger extends AsyncDisposable {
   /** Entries marked by `requeue`, oldest first. */
   requeued(): QuarantineEntry[]
   /** A requeued entry was dealt with: it is removed, and so many of its records count as delivered, or filtered, now. */
-  release(id: number, settled?: { readonly delivered: number; readonly filtered: number }): void
+  release(id: number, recovered?: Recovered): void
 
   /** Folders (with their last slash) of objects that were modified at `sinceMs` or later, as far as rows are kept. */
   folders(sinceMs: number): readonly string[]
   readonly runs: RunLog
 
-  /** Objects, newest change first. */
-  objects(o?: { readonly states?: readonly ObjectState[]; readonly limit?: number }): ObjectEntry[]
+  /** Objects that changed from `sinceMs` to `untilMs`, newest change first. */
+  objects(o?: {
+    readonly states?: readonly ObjectState[]
+    readonly sinceMs?: number
+    readonly untilMs?: number
+    readonly limit?: number
+  }): ObjectEntry[]
   /** Forgets final rows whose time and LastModified are both below `beforeMs` and which were updated before it; gives how many. */
   prune(beforeMs: number): number
   /** As if an operator had written this time into state.json: what is older is left alone, what is not is read (again). */

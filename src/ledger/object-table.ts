@@ -1,6 +1,7 @@
 /** One row for each object that the ledger knows: how far it got, what became of it. */
 import type { DatabaseSync } from 'node:sqlite'
-import type { ObjectEntry, ObjectState } from './ledger.ts'
+import type { Counts } from '../core/delivery.ts'
+import type { ObjectEntry, ObjectState, Recovered } from './ledger.ts'
 import { Statements } from './statements.ts'
 
 export const objectSchema = `
@@ -15,8 +16,8 @@ CREATE INDEX IF NOT EXISTS objects_by_time ON objects (time_ms);
 CREATE INDEX IF NOT EXISTS objects_unfinished ON objects (state) WHERE state IN ('active', 'failed');
 `
 
-/** Columns that came with version 2 of the schema. */
-export const objectColumns = ['ALTER TABLE objects ADD COLUMN started_ms INTEGER NOT NULL DEFAULT 0']
+/** To version 2 of the schema. */
+export const objectUpgrade = 'ALTER TABLE objects ADD COLUMN started_ms INTEGER NOT NULL DEFAULT 0;'
 
 export class ObjectTable {
   readonly #statements: Statements
@@ -46,9 +47,11 @@ export class ObjectTable {
   }
 
   /** Newest change first; `limit` -1 for all. */
-  list(states: readonly ObjectState[], limit: number): ObjectEntry[] {
-    const sql = 'SELECT * FROM objects WHERE state IN (SELECT value FROM json_each(?)) ORDER BY updated_ms DESC LIMIT ?'
-    return (this.#statements.prepare(sql).all(JSON.stringify(states), limit) as unknown as Row[]).map(entryFromRow)
+  list(states: readonly ObjectState[], o: { sinceMs: number; untilMs: number; limit: number }): ObjectEntry[] {
+    const sql = `SELECT * FROM objects WHERE state IN (SELECT value FROM json_each(?)) AND updated_ms BETWEEN ? AND ?
+      ORDER BY updated_ms DESC LIMIT ?`
+    const values = [JSON.stringify(states), o.sinceMs, o.untilMs, o.limit]
+    return (this.#statements.prepare(sql).all(...values) as unknown as Row[]).map(entryFromRow)
   }
 
   folders(sinceMs: number): string[] {
@@ -105,6 +108,18 @@ interface Row {
   error: string | null
   updated_ms: number
   started_ms?: number
+}
+
+/** The counts of an object of which quarantined records went on; never more of them than it has. */
+export function withRecovered(counts: Counts, { delivered, filtered }: Recovered): Counts {
+  const arrived = Math.min(delivered, counts.quarantined)
+  const dropped = Math.min(filtered, counts.quarantined - arrived)
+  return {
+    ...counts,
+    delivered: counts.delivered + arrived,
+    filtered: counts.filtered + dropped,
+    quarantined: counts.quarantined - arrived - dropped,
+  }
 }
 
 function entryFromRow(row: Row): ObjectEntry {

@@ -1,4 +1,5 @@
 /** What could not be delivered: objects with reason and position, and records with their bytes. */
+import { createHash } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import type { ObjectEntry, QuarantineEntry, RejectedMessage, RejectedRecords } from './ledger.ts'
@@ -14,11 +15,22 @@ CREATE TABLE IF NOT EXISTS quarantine (
 );
 `
 
-/** Columns that came with version 2 of the schema. */
-export const quarantineColumns = [
-  'ALTER TABLE quarantine ADD COLUMN numbers BLOB',
-  'ALTER TABLE quarantine ADD COLUMN head BLOB',
-]
+const columns = `kind, object_id, bucket, key, reason, records, start, start_records, first_record, count, content_type, multiline,
+  data, ends, created_ms`
+
+/** To version 2 of the schema: entries may keep records with others between them, and `which` tells those apart. */
+export const quarantineUpgrade = `
+ALTER TABLE quarantine RENAME TO quarantine_1;
+CREATE TABLE quarantine (
+  entry INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, object_id TEXT NOT NULL, bucket TEXT NOT NULL, key TEXT NOT NULL,
+  reason TEXT NOT NULL, records INTEGER NOT NULL, start INTEGER NOT NULL, start_records INTEGER NOT NULL,
+  first_record INTEGER NOT NULL, count INTEGER NOT NULL, which TEXT NOT NULL DEFAULT '', content_type TEXT, multiline INTEGER,
+  data BLOB, ends BLOB, numbers BLOB, head BLOB, created_ms INTEGER NOT NULL, requeued INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (object_id, kind, first_record, count, which)
+);
+INSERT INTO quarantine (entry, ${columns}, requeued) SELECT entry, ${columns}, requeued FROM quarantine_1;
+DROP TABLE quarantine_1;
+`
 
 interface Row {
   entry: number
@@ -43,10 +55,13 @@ interface Row {
 }
 
 /** Same object and same records again: the entry there is stays, with the new reason, and is no longer marked. */
-const insert = `INSERT INTO quarantine
-  (kind, object_id, bucket, key, reason, records, start, start_records, first_record, count, content_type, multiline, data, ends, numbers, head, created_ms)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-  ON CONFLICT (object_id, kind, first_record, count) DO UPDATE SET reason = excluded.reason, requeued = 0`
+const insert = `INSERT INTO quarantine (${columns}, which, numbers, head)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  ON CONFLICT (object_id, kind, first_record, count, which) DO UPDATE SET reason = excluded.reason, requeued = 0`
+
+/** An entry without what it keeps, which may be large. */
+const entryColumns =
+  'entry, kind, object_id, bucket, key, reason, records, start, start_records, first_record, count, created_ms, requeued'
 
 export class QuarantineTable {
   readonly #nowMs: () => number
@@ -69,7 +84,7 @@ export class QuarantineTable {
       .prepare(insert)
       .run(
         ...['object', id, bucket, key, reason, records, offset, offsetRecords, records, 0],
-        ...[null, null, null, null, null, null, this.#nowMs()],
+        ...[null, null, null, null, this.#nowMs(), '', null, null],
       )
   }
 
@@ -86,21 +101,22 @@ export class QuarantineTable {
 
   #keep(kind: 'records' | 'message', records: RejectedRecords): void {
     const { object, firstRecord, contentType, multiline, data, ends, numbers, head, reason } = records
+    const [which, packed] = numbers === undefined ? ['', null] : [digestOf(numbers), zstdCompressSync(bytesOf(numbers))]
     this.#statements
       .prepare(insert)
       .run(
         ...[kind, object.id, object.bucket, object.key, reason, firstRecord, 0, 0, firstRecord, ends.length],
-        ...[contentType, multiline ? 1 : 0, zstdCompressSync(data), zstdCompressSync(bytesOf(ends))],
-        ...[numbers === undefined ? null : zstdCompressSync(bytesOf(numbers)), head ?? null, this.#nowMs()],
+        ...[contentType, multiline ? 1 : 0, zstdCompressSync(data), zstdCompressSync(bytesOf(ends)), this.#nowMs()],
+        ...[which, packed, head === undefined ? null : zstdCompressSync(head)],
       )
   }
 
   list(limit: number): QuarantineEntry[] {
-    return this.#rows('SELECT * FROM quarantine ORDER BY entry DESC LIMIT ?', limit).map(entryOf)
+    return this.#rows(`SELECT ${entryColumns} FROM quarantine ORDER BY entry DESC LIMIT ?`, limit).map(entryOf)
   }
 
   find(id: number): QuarantineEntry | undefined {
-    return this.#rows('SELECT * FROM quarantine WHERE entry = ?', id).map(entryOf)[0]
+    return this.#rows(`SELECT ${entryColumns} FROM quarantine WHERE entry = ?`, id).map(entryOf)[0]
   }
 
   records(id: number): RejectedRecords | undefined {
@@ -114,7 +130,7 @@ export class QuarantineTable {
       data: zstdDecompressSync(row.data),
       ends: numbersOf(row.ends),
       numbers: row.numbers ? numbersOf(row.numbers) : undefined,
-      head: row.head ? Buffer.from(row.head) : undefined,
+      head: row.head ? zstdDecompressSync(row.head) : undefined,
       reason: row.reason,
     }
   }
@@ -140,20 +156,16 @@ export class QuarantineTable {
   }
 
   requeued(): QuarantineEntry[] {
-    return this.#rows('SELECT * FROM quarantine WHERE requeued = 1 ORDER BY entry').map(entryOf)
+    return this.#rows(`SELECT ${entryColumns} FROM quarantine WHERE requeued = 1 ORDER BY entry`).map(entryOf)
   }
 
-  release(id: number, settled: { readonly delivered: number; readonly filtered: number }): void {
-    transaction(this.#db, () => {
-      this.#statements
-        .prepare(
-          `UPDATE objects SET quarantined = quarantined - ?1 - ?2, delivered = delivered + ?1, filtered = filtered + ?2
-         WHERE id = (SELECT object_id FROM quarantine WHERE entry = ?3 AND kind = 'records')`,
-        )
-        .run(settled.delivered, settled.filtered, id)
-      this.#statements.prepare('DELETE FROM quarantine WHERE entry = ?').run(id)
-    })
+  remove(id: number): void {
+    this.#statements.prepare('DELETE FROM quarantine WHERE entry = ?').run(id)
   }
+}
+
+function digestOf(numbers: Uint32Array): string {
+  return createHash('sha256').update(bytesOf(numbers)).digest('base64url')
 }
 
 function bytesOf(numbers: Uint32Array): Buffer {

@@ -39,20 +39,21 @@ export class RunTable implements RunLog {
     this.#exists = db.prepare(`SELECT 1 FROM sqlite_schema WHERE name = 'runs'`).get() !== undefined
   }
 
-  next(): number {
-    const row = this.#statements.prepare(`SELECT coalesce(max(run), 0) + 1 AS next FROM runs`).get()
-    return (row as { next: number }).next
+  add(run: Omit<RunEntry, 'id'>): number {
+    const columns = 'started_ms, updated_ms, mode, outcome, objects, counts, figures, error'
+    const added = this.#statements
+      .prepare(`INSERT INTO runs (${columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`)
+      .run(...valuesOf(run))
+    const id = Number(added.lastInsertRowid)
+    this.#statements.prepare('DELETE FROM runs WHERE run <= ?').run(id - keptRuns)
+    return id
   }
 
   put(run: RunEntry): void {
     this.#statements
-      .prepare(`INSERT OR REPLACE INTO runs (run, started_ms, updated_ms, mode, outcome, objects, counts, figures, error)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
-      .run(
-        ...[run.id, Math.round(run.startedMs), Math.round(run.updatedMs), run.mode, run.outcome],
-        ...[JSON.stringify(run.objects), JSON.stringify(run.counts), JSON.stringify(run.figures), run.error ?? null],
-      )
-    this.#statements.prepare('DELETE FROM runs WHERE run <= ?').run(run.id - keptRuns)
+      .prepare(`UPDATE runs SET started_ms = ?, updated_ms = ?, mode = ?, outcome = ?, objects = ?, counts = ?, figures = ?, error = ?
+        WHERE run = ?`)
+      .run(...valuesOf(run), run.id)
   }
 
   /** Runs that did not end by themselves: to be called by the one process that may run. */
@@ -81,4 +82,10 @@ export class RunTable implements RunLog {
       error: row.error ?? undefined,
     }
   }
+}
+
+function valuesOf(run: Omit<RunEntry, 'id'>): Array<string | number | null> {
+  const { startedMs, updatedMs, mode, outcome, objects, counts, figures, error = null } = run
+  const times = [Math.round(startedMs), Math.round(updatedMs)]
+  return [...times, mode, outcome, JSON.stringify(objects), JSON.stringify(counts), JSON.stringify(figures), error]
 }

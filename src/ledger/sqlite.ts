@@ -8,8 +8,9 @@
 import { existsSync, rmSync } from 'node:fs'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { ListedObject, Outcome } from '../core/component.ts'
-import { type Counts, nothingCounted, type Position, startOfObject } from '../core/delivery.ts'
+import type { Counts, Position } from '../core/delivery.ts'
 import { explainError, StreamError } from '../core/errors.ts'
+import { ActiveObjects } from './active-objects.ts'
 import { databasePath, openDatabase } from './database.ts'
 import type {
   Horizon,
@@ -17,6 +18,7 @@ import type {
   ObjectEntry,
   ObjectState,
   QuarantineEntry,
+  Recovered,
   RejectedMessage,
   RejectedRecords,
   Totals,
@@ -32,7 +34,7 @@ import {
   readTotals,
   writeMeta,
 } from './meta.ts'
-import { ObjectTable } from './object-table.ts'
+import { ObjectTable, withRecovered } from './object-table.ts'
 import { QuarantineTable } from './quarantine-table.ts'
 import { RunTable } from './run-table.ts'
 import { corruptState, makeParent, readStateFile, setAside, writeStateFile } from './state-file.ts'
@@ -43,8 +45,6 @@ export function openLedger(o: LedgerOptions): SqliteLedger {
   return new SqliteLedger(o)
 }
 
-const finalStates: ReadonlySet<ObjectState> = new Set(['done', 'quarantined', 'vanished', 'replaced', 'requeued'])
-
 const dayMs = 86_400_000
 
 export class SqliteLedger implements Ledger {
@@ -53,15 +53,10 @@ export class SqliteLedger implements Ledger {
   readonly #objects: ObjectTable
   readonly #quarantine: QuarantineTable
   readonly runs: RunTable
-  readonly #lock: { close(): void } | undefined
+  /** Held by the one process that keeps state.json and tells what is requeued: the only one, or one of several. */
+  #lock: { close(): void } | undefined
   readonly #putTotals: StatementSync
-  /** True for the process that keeps state.json: the only one, or the first of several. */
-  readonly #keepsState: boolean
-  /** Objects under way, and whether their row is behind. */
-  readonly #active = new Map<string, ObjectEntry>()
-  readonly #behind = new Set<string>()
-  /** Objects under way that were final before, and the bytes the totals have of them. */
-  readonly #counted = new Map<string, number>()
+  readonly #active: ActiveObjects
   #meta: Meta
   #closed = false
   #saveFailed = false
@@ -72,23 +67,30 @@ export class SqliteLedger implements Ledger {
     const exists = existsSync(path)
     if (o.mode !== 'readonly') makeParent(o.statePath)
     this.#lock = lockFor(o.mode, `${path}.lock`, () => (exists ? ` (process ${holderOf(path)})` : ''))
-    this.#keepsState = this.#lock !== undefined
     try {
       this.#db =
         o.mode === 'readonly' && !exists
           ? openDatabase(':memory:', { readOnly: false })
           : openDatabase(path, { readOnly: o.mode === 'readonly' })
       this.#objects = new ObjectTable(this.#db)
+      this.#active = new ActiveObjects(this.#objects, o.nowMs)
       this.#putTotals = this.#db.prepare(`INSERT OR REPLACE INTO meta (name, value) VALUES ('totals', ?)`)
       this.#quarantine = new QuarantineTable(this.#db, o.nowMs)
       this.runs = new RunTable(this.#db, o.nowMs)
       this.#meta = readMeta(this.#db, firstHorizon(o))
-      if (this.#keepsState) this.#reconcile(exists)
+      if (this.#lock) this.#reconcile(exists)
       else if (!exists) this.#meta.horizon = firstHorizon(o)
     } catch (error) {
       this.#lock?.close()
       throw error
     }
+  }
+
+  /** If the one of several that had the lock is gone, another has it from now on. */
+  #takeOver(): void {
+    if (this.#o.mode !== 'joint' || this.#lock) return
+    this.#lock = lockFor('joint', `${databasePath(this.#o.statePath)}.lock`, () => '')
+    if (this.#lock) this.#meta = { ...readMeta(this.#db, this.#meta.horizon), pid: process.pid }
   }
 
   /** Compares state.json with what we wrote, and obeys what an operator changed. */
@@ -129,7 +131,7 @@ export class SqliteLedger implements Ledger {
     }
     this.#meta.setAside = false
     transaction(this.#db, () => {
-      this.runs.closeKilled()
+      if (this.#o.mode === 'exclusive') this.runs.closeKilled()
       writeMeta(this.#db, this.#meta)
     })
     this.save()
@@ -164,40 +166,27 @@ export class SqliteLedger implements Ledger {
   states(ids: readonly string[]): ReadonlyMap<string, ObjectState> {
     const found = this.#objects.states(ids)
     for (const id of ids) {
-      const active = this.#active.get(id)
+      const active = this.#active.find(id)
       if (active) found.set(id, active.state)
     }
     return found
   }
 
   find(id: string): ObjectEntry | undefined {
-    const active = this.#active.get(id)
-    if (active) return active
-    return this.#objects.find(id)
+    return this.#active.find(id) ?? this.#objects.find(id)
   }
 
   begin(object: ListedObject): ObjectEntry {
-    const known = this.find(object.id)
-    const { id, bucket, key, size, timeMs, lastModifiedMs } = object
-    const entry: ObjectEntry = {
-      ...(known ?? { id, bucket, key, size, timeMs, lastModifiedMs, position: startOfObject, counts: nothingCounted }),
-      state: 'active',
-      attempts: (known?.attempts ?? 0) + 1,
-      error: undefined,
-      startedMs: this.#o.nowMs(),
-      updatedMs: this.#o.nowMs(),
-    }
-    if (known && finalStates.has(known.state)) this.#counted.set(id, known.counts.bytes)
-    this.#active.set(id, entry)
-    this.#behind.add(id)
-    return entry
+    return this.#active.begin(object, this.find(object.id))
   }
 
   advance(id: string, position: Position, counts: Counts): void {
-    const entry = this.#active.get(id)
-    if (!entry) return
-    this.#active.set(id, { ...entry, position, counts, updatedMs: this.#o.nowMs() })
-    this.#behind.add(id)
+    this.#active.advance(id, position, counts)
+  }
+
+  suspend(id: string): void {
+    this.#active.put(id)
+    this.#active.remove(id)
   }
 
   settle(
@@ -205,35 +194,24 @@ export class SqliteLedger implements Ledger {
     outcome: Exclude<Outcome, 'stopped'>,
     { position, counts, timeMs, reason }: { position: Position; counts: Counts; timeMs: number; reason?: string },
   ): void {
-    const before = this.#active.get(id)
-    if (!before) throw new StreamError('core.unbalanced', `${id} was settled but not begun`)
-    const entry: ObjectEntry = {
-      ...before,
-      state: outcome,
-      position,
-      counts,
-      timeMs,
-      error: reason,
-      updatedMs: this.#o.nowMs(),
-    }
     transaction(this.#db, () => {
-      const counted = this.#counted.get(id)
-      this.#objects.put(entry)
+      const change = { state: outcome, position, counts, timeMs, error: reason, updatedMs: this.#o.nowMs() }
+      const settled = this.#active.put(id, change)
+      if (!settled) throw new StreamError('core.unbalanced', `${id} was settled but not begun`)
+      const { entry, countedBytes } = settled
       if (outcome === 'quarantined') this.#quarantine.keepObject(entry, reason ?? '')
       if (outcome === 'failed') return
       const totals = this.#totalsNow()
       const isLater = timeMs >= totals.lastTimeMs
       this.#meta.totals = {
-        files: totals.files + (counted === undefined ? 1 : 0),
-        bytes: totals.bytes + counts.bytes - (counted ?? 0),
+        files: totals.files + (countedBytes === undefined ? 1 : 0),
+        bytes: totals.bytes + counts.bytes - (countedBytes ?? 0),
         lastTimeMs: isLater ? timeMs : totals.lastTimeMs,
         lastKey: isLater ? entry.key : totals.lastKey,
       }
       this.#putTotals.run(JSON.stringify(this.#meta.totals))
     })
-    this.#active.delete(id)
-    this.#behind.delete(id)
-    this.#counted.delete(id)
+    this.#active.remove(id)
   }
 
   reject(records: RejectedRecords): void {
@@ -261,17 +239,31 @@ export class SqliteLedger implements Ledger {
   }
 
   requeued(): QuarantineEntry[] {
+    // Each of several would read and send it.
+    if (this.#o.mode === 'joint' && !this.#lock) return []
     return this.#quarantine.requeued()
   }
 
-  release(id: number, settled = { delivered: 0, filtered: 0 }): void {
-    this.#quarantine.release(id, settled)
+  release(id: number, recovered: Recovered = { delivered: 0, filtered: 0 }): void {
+    const entry = this.#quarantine.find(id)
+    if (!entry) return
+    transaction(this.#db, () => {
+      if (entry.kind === 'records') {
+        const object = this.#objects.find(entry.object.id)
+        if (object) this.#objects.put({ ...object, counts: withRecovered(object.counts, recovered) })
+      }
+      this.#quarantine.remove(id)
+    })
+    if (entry.kind === 'records') this.#active.recovered(entry.object.id, recovered)
   }
 
-  objects(o: { readonly states?: readonly ObjectState[]; readonly limit?: number } = {}): ObjectEntry[] {
+  objects(o: Parameters<Ledger['objects']>[0] = {}): ObjectEntry[] {
     const states = o.states ?? ['active', 'failed', 'done', 'quarantined', 'vanished', 'replaced', 'requeued']
-    const stored = this.#objects.list(states, o.limit ?? -1).filter(({ id }) => !this.#active.has(id))
-    const active = states.includes('active') ? [...this.#active.values()] : []
+    const { sinceMs = 0, untilMs = Number.MAX_SAFE_INTEGER, limit = -1 } = o
+    const stored = this.#objects.list(states, { sinceMs, untilMs, limit }).filter(({ id }) => !this.#active.find(id))
+    const active = this.#active
+      .list()
+      .filter(({ state, updatedMs }) => states.includes(state) && updatedMs >= sinceMs && updatedMs <= untilMs)
     const all = [...active, ...stored].toSorted((a, b) => b.updatedMs - a.updatedMs)
     return o.limit === undefined ? all : all.slice(0, o.limit)
   }
@@ -308,12 +300,10 @@ export class SqliteLedger implements Ledger {
       )
     })
     this.#active.clear()
-    this.#behind.clear()
   }
 
   forget(): void {
     this.#active.clear()
-    this.#behind.clear()
     transaction(this.#db, () => {
       this.#db.exec('DELETE FROM objects; DELETE FROM meta')
       this.#meta = firstMeta(firstHorizon(this.#o))
@@ -329,14 +319,12 @@ export class SqliteLedger implements Ledger {
     const { mode, log, statePath } = this.#o
     if ((mode !== 'exclusive' && mode !== 'joint') || this.#closed || this.#forgotten) return
     try {
-      const state = this.#keepsState ? this.#stateFile() : undefined
+      this.#takeOver()
+      const state = this.#lock ? this.#stateFile() : undefined
       // All the way to the disk, once: after a power cut state.json must not be ahead of the ledger.
       this.#db.exec('PRAGMA synchronous = FULL')
       transaction(this.#db, () => {
-        for (const id of this.#behind) {
-          const entry = this.#active.get(id)
-          if (entry) this.#objects.put(entry)
-        }
+        this.#active.save()
         if (!state) return
         this.#meta.totals = this.#totalsNow()
         // Both the old and the new time are ours until the file is written.
@@ -345,7 +333,7 @@ export class SqliteLedger implements Ledger {
         writeMeta(this.#db, this.#meta)
       })
       this.#db.exec('PRAGMA synchronous = NORMAL')
-      this.#behind.clear()
+      this.#active.saved()
       if (state) writeStateFile(statePath, state)
       this.#saveFailed = false
     } catch (error) {
@@ -362,7 +350,7 @@ export class SqliteLedger implements Ledger {
   #stateFile() {
     const { horizon, totals } = this.#meta
     let low = this.#objects.oldestUnfinishedMs() ?? Number.POSITIVE_INFINITY
-    for (const { timeMs } of this.#active.values()) low = Math.min(low, timeMs)
+    for (const { timeMs } of this.#active.list()) low = Math.min(low, timeMs)
     const bound = Math.min(low - 1, horizon.listed ? Number.MAX_SAFE_INTEGER : horizon.checkpointMs)
     const row = this.#objects.latestFinished(Math.min(bound, Number.MAX_SAFE_INTEGER))
     const before = this.#meta.written.at(-1) ?? 0

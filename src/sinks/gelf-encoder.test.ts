@@ -16,11 +16,11 @@ const format: MessageFormat = {
 }
 
 function encoded(records: (string | Buffer)[], more: Partial<MessageFormat> = {}) {
-  const { data, ends, truncated, refused } = new GelfEncoder({ ...format, ...more }).encode(
+  const { data, ends, cut, refused } = new GelfEncoder({ ...format, ...more }).encode(
     batchOf(blockOf(records, 0, true)),
   )
   const texts = [...ends].map((end, i) => data.toString('utf8', i === 0 ? 0 : ends[i - 1], end))
-  return { texts, truncated, refused }
+  return { texts, truncated: cut.size, refused }
 }
 
 /** Messages without what all of them have. */

@@ -14,6 +14,7 @@ import type { Batch, Origin, Refused } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
 import { reclaim } from '../core/reclaim.ts'
 import { cutOf, FieldReader, type GelfFields } from './gelf-fields.ts'
+import { beginsObject } from './syslog-encoder.ts'
 
 export interface MessageFormat {
   /** Who the messages are from. */
@@ -33,8 +34,8 @@ export interface EncodedMessages {
   readonly data: Buffer
   /** Where each message ends in `data`, with what follows it; a record that was refused has a message of no bytes. */
   readonly ends: Uint32Array
-  /** Messages of which something was cut. */
-  readonly truncated: number
+  /** Numbers of the messages of which something was cut. */
+  readonly cut: ReadonlySet<number>
   /** Records that do not fit even without their text. */
   readonly refused: Refused
 }
@@ -78,34 +79,44 @@ export class GelfEncoder {
     this.#out = Buffer.allocUnsafe(bytes + count * 256)
     reclaim(this.#out.length)
     this.#at = 0
-    let truncated = 0
+    const cut = new Set<number>()
     let n = 0
     for (const { block, from, to, object } of parts) {
       this.#begin(object)
       const isText = isUtf8(block.data.subarray(recordStart(block, from), block.ends[to - 1]))
       for (let i = from; i < to; i += 1, n += 1) {
         const outcome = this.#message(block, i, isText, this.#o.maxMessageBytes)
-        if (outcome === 'cut') truncated += 1
-        else if (outcome === 'none') refused.set(n, tooLarge(this.#o.maxMessageBytes))
+        if (outcome === 'cut') cut.add(n)
+        else if (outcome === 'too_long') {
+          this.#at = n === 0 ? 0 : (ends[n - 1] as number)
+          refused.set(n, tooLarge(this.#o.maxMessageBytes))
+        }
         ends[n] = this.#at
       }
     }
     const data = this.#out.subarray(0, this.#at)
     this.#out = Buffer.alloc(0)
-    return { data, ends, truncated, refused }
+    return { data, ends, cut, refused }
   }
 
-  /** One message, cut so that it is no longer than `maxBytes`; undefined if that cannot be done. */
-  encodeOne(block: Block, index: number, object: Origin, maxBytes: number): Buffer | undefined {
-    const start = recordStart(block, index)
-    const end = (block.ends[index] as number) - 1
-    this.#out = Buffer.allocUnsafe(end - start + 512)
-    this.#at = 0
-    this.#begin(object)
-    const outcome = this.#message(block, index, isUtf8(block.data.subarray(start, end)), maxBytes)
-    const data = this.#out.subarray(0, this.#at)
-    this.#out = Buffer.alloc(0)
-    return outcome === 'none' ? undefined : data
+  /** The message of record `n`, cut so that it is no longer than `maxBytes`, or as short as it can be if that is longer. */
+  encodeOne({ parts }: Batch, n: number, maxBytes: number): Buffer {
+    let left = n
+    for (const { block, from, to, object } of parts) {
+      const index = from + left
+      left -= to - from
+      if (left >= 0) continue
+      const start = recordStart(block, index)
+      const end = (block.ends[index] as number) - 1
+      this.#out = Buffer.allocUnsafe(end - start + 512)
+      this.#at = 0
+      this.#begin(object)
+      this.#message(block, index, isUtf8(block.data.subarray(start, end)), maxBytes)
+      const data = this.#out.subarray(0, this.#at)
+      this.#out = Buffer.alloc(0)
+      return data
+    }
+    throw new RangeError(`the batch has no record ${n}`)
   }
 
   #begin(object: Origin): void {
@@ -119,8 +130,8 @@ export class GelfEncoder {
     this.#middle = Buffer.from(`${timeAndLevel(timeMs, level)}${openShort}`)
   }
 
-  /** Writes one message; `none`: even without its text it is longer than `maxBytes`, and nothing was written. */
-  #message(block: Block, index: number, isText: boolean, maxBytes: number): 'whole' | 'cut' | 'none' {
+  /** Writes one message; `too_long`: even with next to no text it is longer than `maxBytes`. */
+  #message(block: Block, index: number, isText: boolean, maxBytes: number): 'whole' | 'cut' | 'too_long' {
     const began = this.#at
     let { data } = block
     let start = recordStart(block, index)
@@ -130,7 +141,7 @@ export class GelfEncoder {
       start = 0
       end = data.length
     }
-    const fields = data[start] === 0x7b ? this.#fields.read(data.toString('utf8', start, end)) : undefined
+    const fields = beginsObject(data, start, end) ? this.#fields.read(data.toString('utf8', start, end)) : undefined
     this.#beforeText(recordNumber(block, index), fields)
     if (fields?.message !== undefined) {
       data = Buffer.from(fields.message)
@@ -138,10 +149,7 @@ export class GelfEncoder {
       end = data.length
     }
     const isCut = this.#texts(data, start, end, fields?.fullMessage, maxBytes - (this.#at - began))
-    if (isCut === undefined) {
-      this.#at = began
-      return 'none'
-    }
+    if (this.#at - began > maxBytes) return 'too_long'
     if (this.#endByte >= 0) this.#out[this.#at++] = this.#endByte
     return isCut || fields?.isCut ? 'cut' : 'whole'
   }
@@ -164,9 +172,10 @@ export class GelfEncoder {
 
   /**
    * Writes the texts and the end of the JSON. Of a text of several lines the first one is the short message and all of it the full
-   * one, unless the record has a full message of its own. Returns whether something was cut, undefined if there is no room at all.
+   * one, unless the record has a full message of its own. Takes one byte of text more than `bytes` if there is no room at all.
+   * Returns whether something was cut.
    */
-  #texts(data: Buffer, start: number, end: number, ownFull: string | undefined, bytes: number): boolean | undefined {
+  #texts(data: Buffer, start: number, end: number, ownFull: string | undefined, bytes: number): boolean {
     let full: Buffer | undefined
     let shortStart = start
     let shortEnd = end
@@ -180,8 +189,7 @@ export class GelfEncoder {
         shortEnd = textStart === end ? end : lineEnd
       }
     }
-    const room = bytes - close.length - (full ? openFull.length : 0)
-    if (room < 1) return undefined
+    const room = Math.max(1, bytes - close.length - (full ? openFull.length : 0))
     const textAt = this.#at
     let isCut = this.#text(data, shortStart, shortEnd, full ? Math.ceil(room / 2) : room)
     // Graylog drops a message whose short one is empty, as it is if not even the first character has room.

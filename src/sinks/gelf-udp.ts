@@ -3,120 +3,81 @@
  *
  *   chunk   1e 0f │ message id, 8 bytes │ number of this chunk │ chunks of the message, up to 128 │ payload
  *
- * Nothing comes back but, from some networks, that nobody listens (ICMP), and that only after the datagram: it counts against the
- * whole batch. https://go2docs.graylog.org/current/getting_in_log_data/gelf.html#GELFviaUDP
+ * https://go2docs.graylog.org/current/getting_in_log_data/gelf.html#GELFviaUDP
  */
 import { randomBytes } from 'node:crypto'
-import { createSocket, type Socket } from 'node:dgram'
-import { lookup } from 'node:dns/promises'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { deflate, gzip } from 'node:zlib'
 import type { Log, Signal } from '../core/component.ts'
-import { explainError, StreamError } from '../core/errors.ts'
-import { Slots } from '../core/slots.ts'
+import { type DatagramSocket, DatagramWriter } from './datagram-writer.ts'
 import type { EncodedMessages } from './gelf-encoder.ts'
 
 const headerBytes = 12
 const maxChunks = 128
 /** What fits into one packet of an Ethernet does not travel better when it is smaller. */
 const packetBytes = 1420
-/** Datagrams on their way to the kernel at once. More would only overrun the receiver. */
-const maxUnsent = 32
-/** How long a batch waits for a refusal: one from the same network comes within this time. */
-const echoMs = 5
-/** The same after a refusal: until a batch has passed without one, time for an answer from afar. */
-const carefulEchoMs = 500
-/** How long an endpoint that failed comes after the others. */
-const pauseMs = 30_000
-/** How long an address is used before the name is looked up again: nothing tells that a receiver has moved. */
-const addressMs = 60_000
+/** How often a length is tried for a message that must be cut; each time costs as much as to encode and compress it. */
+const maxTries = 6
 
 const compressors = { gzip: promisify(gzip), zlib: promisify(deflate) }
 
-export interface DatagramOptions {
+export interface GelfDatagramOptions {
   /** In order of preference; the next one is used when one fails. */
   readonly endpoints: readonly { readonly host: string; readonly port: number }[]
   /** Longest datagram, chunk header included. */
   readonly chunkBytes: number
   readonly compression: 'none' | 'gzip' | 'zlib'
+  readonly connectTimeoutMs: number
   readonly log: Log
 }
 
-/** Gives message `n` cut to `maxBytes`, or undefined if that cannot be done. */
-export type Shorten = (n: number, maxBytes: number) => Buffer | undefined
+/** Gives message `n` cut to `maxBytes`, or as short as it can be if that is longer. */
+export type Shorten = (n: number, maxBytes: number) => Buffer
 
 export interface Sent {
-  /** How many messages were cut. */
-  readonly cut: number
+  /** Numbers of the messages that were cut. */
+  readonly cut: number[]
   /** Numbers of those that cannot be cut enough. */
   readonly refused: number[]
 }
 
-export class DatagramWriter implements AsyncDisposable {
-  readonly #o: DatagramOptions
-  readonly #targets: Target[]
-  /** Batches go one after the other: a refusal that comes back could be of any of them. */
-  readonly #slots = new Slots(1)
-  #socket: OpenSocket | undefined
-  #isDisposed = false
+export class GelfDatagrams implements AsyncDisposable {
+  readonly #o: GelfDatagramOptions
+  readonly #writer: DatagramWriter
 
-  constructor(o: DatagramOptions) {
+  constructor(o: GelfDatagramOptions) {
     this.#o = o
-    this.#targets = o.endpoints.map(({ host, port }) => new Target(host, port))
+    const tooLong = { code: 'sink.unavailable', advice: 'make chunk_size smaller' } as const
+    this.#writer = new DatagramWriter({ ...o, what: 'gelf', tooLong })
   }
 
-  /** Every name must have an address; nothing is sent. */
+  /** As `DatagramWriter.check`. */
   async check(o: Signal): Promise<void> {
-    for (const target of this.#targets) {
-      await target.address(o)
-    }
+    await this.#writer.check(o)
   }
 
-  /**
-   * Sends the messages in order. Resolved: the kernel took every datagram, and no refusal came back. May be called
-   * concurrently. Throws a transient StreamError otherwise.
-   */
+  /** Sends the messages in order; resolves and throws as `DatagramWriter.write`. */
   async write(messages: EncodedMessages, shorten: Shorten, o: Signal): Promise<Sent> {
-    await this.#slots.acquire(o)
-    try {
-      return await this.#write(messages, shorten, o)
-    } finally {
-      this.#slots.release()
-    }
+    return await this.#writer.write((socket) => this.#send(socket, messages, shorten), o)
   }
 
-  async #write({ data, ends }: EncodedMessages, shorten: Shorten, o: Signal): Promise<Sent> {
+  async #send(socket: DatagramSocket, { data, ends }: EncodedMessages, shorten: Shorten): Promise<Sent> {
+    const cut: number[] = []
     const refused: number[] = []
-    let cut = 0
     let start = 0
-    const socket = await this.#opened(o)
-    try {
-      for (let n = 0; n < ends.length; n += 1) {
-        const end = ends[n] as number
-        if (end === start) continue
-        const message = data.subarray(start, end)
-        start = end
-        if (this.#fitsAsItIs(message)) socket.send(message)
-        else {
-          const payload = await this.#payload(message, n, shorten)
-          if (payload?.isCut) cut += 1
-          if (payload === undefined) refused.push(n)
-          else await this.#sendAll(socket, payload.bytes)
-        }
-        if (socket.isFull) await socket.flush()
-        o.signal.throwIfAborted()
+    for (const [n, end] of ends.entries()) {
+      if (end === start) continue
+      const message = data.subarray(start, end)
+      start = end
+      if (this.#fitsAsItIs(message)) socket.send(message)
+      else {
+        const payload = await this.#payload(message, n, shorten)
+        if (payload?.isCut) cut.push(n)
+        if (payload === undefined) refused.push(n)
+        else await this.#sendChunks(socket, payload.bytes)
       }
-      await socket.flush()
-      await socket.quietFor(socket.target.pausedUntilMs === 0 ? echoMs : carefulEchoMs, o)
-    } catch (error) {
-      this.#drop()
-      if (o.signal.aborted) throw interrupted(socket.target, error)
-      const failure = unavailable('send to', socket.target, error)
-      this.#failed(socket.target, failure)
-      throw failure
+      if (socket.isFull) await socket.flush()
     }
-    this.#passed(socket.target)
     return { cut, refused }
   }
 
@@ -125,21 +86,36 @@ export class DatagramWriter implements AsyncDisposable {
     return message.length <= (compression === 'none' ? chunkBytes : Math.min(packetBytes, chunkBytes))
   }
 
+  async #compressed(message: Buffer): Promise<Buffer> {
+    const { compression } = this.#o
+    return compression === 'none' ? message : await compressors[compression](message)
+  }
+
   /** What is sent of a message. undefined: it does not fit into 128 chunks, however short its text. */
   async #payload(whole: Buffer, n: number, shorten: Shorten): Promise<{ bytes: Buffer; isCut: boolean } | undefined> {
     const { compression, chunkBytes } = this.#o
     const limit = maxChunks * (chunkBytes - headerBytes)
-    let message: Buffer | undefined = whole
-    for (let isCut = false; message !== undefined; isCut = true) {
-      const bytes = compression === 'none' ? message : await compressors[compression](message)
-      if (bytes.length <= limit) return { bytes, isCut }
-      // As if the rest of it compressed as well as the whole; a little less, so that this ends.
-      message = shorten(n, Math.floor((message.length * limit * 0.95) / bytes.length))
+    let packed = await this.#compressed(whole)
+    if (packed.length <= limit) return { bytes: packed, isCut: false }
+    const least = shorten(n, 0)
+    const leastPacked = await this.#compressed(least)
+    if (leastPacked.length > limit) return undefined
+    // Fields and text may compress quite differently. As if all of the text compressed as well as its rest; a little less, as it never does.
+    const caution = compression === 'none' ? 1 : 0.95
+    let length = whole.length
+    for (let tries = 0; tries < maxTries; tries += 1) {
+      const share = (caution * (limit - leastPacked.length)) / (packed.length - leastPacked.length)
+      // Where it compresses unevenly, the half comes to an end sooner.
+      const room = (length - least.length) * (tries === 0 ? share : Math.min(share, 0.5))
+      const message = shorten(n, least.length + Math.floor(room))
+      packed = await this.#compressed(message)
+      if (packed.length <= limit) return { bytes: packed, isCut: true }
+      length = message.length
     }
-    return undefined
+    return { bytes: leastPacked, isCut: true }
   }
 
-  async #sendAll(socket: OpenSocket, payload: Buffer): Promise<void> {
+  async #sendChunks(socket: DatagramSocket, payload: Buffer): Promise<void> {
     if (payload.length <= this.#o.chunkBytes) {
       socket.send(payload)
       return
@@ -154,217 +130,7 @@ export class DatagramWriter implements AsyncDisposable {
     }
   }
 
-  /** The socket in use, or a new one to the first endpoint that has an address. */
-  async #opened(o: Signal): Promise<OpenSocket> {
-    const nowMs = Date.now()
-    const used = this.#socket
-    if (used && !used.failure && nowMs - used.openedAtMs < addressMs) return used
-    this.#drop()
-    // A refusal that came after its batch: the next one must not follow it into the void.
-    if (used?.failure) {
-      const failure = unavailable('send to', used.target, used.failure)
-      this.#failed(used.target, failure)
-      throw failure
-    }
-    const healthy = this.#targets.filter(({ pausedUntilMs }) => pausedUntilMs <= nowMs)
-    const paused = this.#targets.filter(({ pausedUntilMs }) => pausedUntilMs > nowMs)
-    const failures: StreamError[] = []
-    for (const target of [...healthy, ...paused]) {
-      try {
-        const socket = await target.open(o)
-        if (this.#isDisposed || o.signal.aborted) {
-          socket.close()
-          throw interrupted(target, o.signal.reason)
-        }
-        this.#socket = socket
-        return socket
-      } catch (error) {
-        if (!(error instanceof StreamError) || error.code === 'run.aborted') throw error
-        this.#failed(target, error)
-        failures.push(error)
-      }
-    }
-    const [first] = failures
-    if (failures.length === 1 && first) throw first
-    throw new StreamError('sink.unavailable', `all ${failures.length} gelf endpoints fail`, {
-      cause: new AggregateError(failures),
-    })
-  }
-
-  #failed(target: Target, error: StreamError): void {
-    if (target.pausedUntilMs === 0)
-      this.#o.log.warn(
-        { endpoint: target.name, error: error.message },
-        'gelf endpoint fails; its records wait or go to the others',
-      )
-    target.pausedUntilMs = Date.now() + pauseMs
-  }
-
-  #passed(target: Target): void {
-    if (target.pausedUntilMs > 0) this.#o.log.info({ endpoint: target.name }, 'gelf endpoint works again')
-    target.pausedUntilMs = 0
-  }
-
-  #drop(): void {
-    this.#socket?.close()
-    this.#socket = undefined
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#isDisposed = true
-    this.#drop()
+    await this.#writer[Symbol.asyncDispose]()
   }
-}
-
-/** Where to send to. */
-class Target {
-  /** For messages. */
-  readonly name: string
-  readonly #host: string
-  readonly #port: number
-  /** Until when the others come first, ms since the epoch; 0 if it did not fail. */
-  pausedUntilMs = 0
-
-  constructor(host: string, port: number) {
-    this.name = `udp://${host.includes(':') ? `[${host}]` : host}:${port}`
-    this.#host = host
-    this.#port = port
-  }
-
-  /** IPv4 first: nothing tells that only one of two addresses is listened at, and for UDP that is mostly this one. */
-  async address(o: Signal): Promise<{ address: string; family: number }> {
-    try {
-      return await unlessAborted(lookup(this.#host, { order: 'ipv4first' }), o)
-    } catch (error) {
-      if (o.signal.aborted) throw interrupted(this, error)
-      throw unavailable('find', this, error)
-    }
-  }
-
-  async open(o: Signal): Promise<OpenSocket> {
-    const { address, family } = await this.address(o)
-    const socket = createSocket(family === 6 ? 'udp6' : 'udp4')
-    const open = new OpenSocket(this, socket)
-    try {
-      await new Promise<void>((resolve, reject) => {
-        socket.once('error', reject)
-        socket.connect(this.#port, address, () => {
-          socket.removeListener('error', reject)
-          resolve()
-        })
-      })
-      return open
-    } catch (error) {
-      open.close()
-      throw unavailable('send to', this, error)
-    }
-  }
-}
-
-/** A socket that is connected, so that the kernel tells of refusals. Once it has failed it stays so. */
-class OpenSocket {
-  readonly target: Target
-  readonly openedAtMs = Date.now()
-  readonly #socket: Socket
-  readonly #failing = new AbortController()
-  #unsent = 0
-  /** Ends a wait for datagrams that are on their way to the kernel. */
-  #wake: (() => void) | undefined
-  #isClosed = false
-  readonly #sent = (error: Error | null) => {
-    this.#unsent -= 1
-    if (error) this.#failing.abort(error)
-    if (error || this.#unsent === 0) this.#wake?.()
-  }
-
-  constructor(target: Target, socket: Socket) {
-    this.target = target
-    this.#socket = socket
-    socket.on('error', (error) => this.#failing.abort(error))
-  }
-
-  /** The first thing that went wrong. */
-  get failure(): unknown {
-    return this.#failing.signal.reason
-  }
-
-  /** Hands it to the kernel, or to the queue before it. Throws what went wrong before. */
-  send(datagram: Buffer | Buffer[]): void {
-    this.#failing.signal.throwIfAborted()
-    this.#unsent += 1
-    this.#socket.send(datagram, this.#sent)
-  }
-
-  /** True if the queue is long enough. */
-  get isFull(): boolean {
-    return this.#unsent >= maxUnsent
-  }
-
-  /** Resolves when the kernel has all. */
-  async flush(): Promise<void> {
-    while (this.#unsent > 0 && !this.#isClosed && !this.#failing.signal.aborted)
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve
-      })
-    if (this.#isClosed) throw new Error('the socket was closed')
-    this.#failing.signal.throwIfAborted()
-  }
-
-  /** Resolves when nothing went wrong for so long. */
-  async quietFor(ms: number, o: Signal): Promise<void> {
-    const stop = () => this.#failing.abort(o.signal.reason)
-    o.signal.addEventListener('abort', stop)
-    try {
-      await sleep(ms, undefined, { signal: this.#failing.signal })
-    } catch {
-      throw this.failure
-    } finally {
-      o.signal.removeEventListener('abort', stop)
-    }
-    o.signal.throwIfAborted()
-  }
-
-  close(): void {
-    if (this.#isClosed) return
-    this.#isClosed = true
-    this.#socket.close()
-    this.#wake?.()
-  }
-}
-
-/** A lookup cannot be stopped, but nobody has to wait for it. */
-async function unlessAborted<T>(promise: Promise<T>, { signal }: Signal): Promise<T> {
-  signal.throwIfAborted()
-  let stop = () => {}
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason)
-  })
-  signal.addEventListener('abort', stop)
-  try {
-    return await Promise.race([promise, aborted])
-  } finally {
-    signal.removeEventListener('abort', stop)
-  }
-}
-
-function interrupted({ name }: Target, cause: unknown): StreamError {
-  return new StreamError('run.aborted', `send to ${name} interrupted by the stop`, { cause })
-}
-
-function unavailable(what: 'find' | 'send to', { name }: Target, error: unknown): StreamError {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
-  const advice = advices[code]
-  return new StreamError(
-    'sink.unavailable',
-    `cannot ${what} gelf receiver ${name}: ${explainError(error)}${advice === undefined ? '' : ` (${advice})`}`,
-    { cause: error, data: { endpoint: name } },
-  )
-}
-
-/** What the operator can do, by the code of the error. */
-const advices: Readonly<Record<string, string>> = {
-  ENOTFOUND: 'is the host name right?',
-  ECONNREFUSED: 'is the receiver running, and is the port right?',
-  EMSGSIZE: 'make chunk_size smaller',
-  EPERM: 'does a firewall of this machine forbid it?',
 }

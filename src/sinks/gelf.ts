@@ -16,7 +16,7 @@ import type {
 } from '../core/component.ts'
 import { type EncodedMessages, GelfEncoder, tooLarge } from './gelf-encoder.ts'
 import { HttpPoster } from './gelf-http.ts'
-import { DatagramWriter } from './gelf-udp.ts'
+import { GelfDatagrams } from './gelf-udp.ts'
 import { basicHeader, urlWithoutSecrets } from './http-endpoints.ts'
 import { basicAuth, bearerAuth, HttpSender } from './http-sender.ts'
 import { batchField, retryField } from './sink-fields.ts'
@@ -91,13 +91,16 @@ export const gelfConfig = z
     max_in_flight: z.int().min(1).default(10).meta({ description: 'HTTP: most requests under way at once.' }),
     batch: batchField({ records: 1000, bytes: '1MiB', maxBytes: '10MiB', linger: '200ms' }),
     retry: retryField,
-    timeout: duration().prefault('30s').meta({
-      description:
-        'HTTP: longest time for one request. TCP, TLS: longest time without the receiver taking any data. 0 for no limit.',
-    }),
+    timeout: duration()
+      .prefault('30s')
+      .meta({
+        description:
+          'HTTP: longest time for one request. TCP, TLS: longest time without the receiver taking any data. 0 for no limit. ' +
+          'On Linux a slow connection shows progress only after some MB: a receiver slower than about 100 KB/s needs a longer time.',
+      }),
     connect_timeout: duration()
       .prefault('10s')
-      .meta({ description: 'Longest time to connect, TLS handshake included.' }),
+      .meta({ description: 'Longest time to connect, name lookup and TLS handshake included.' }),
   })
   .check(({ value, issues }) => {
     for (const [path, message] of conflicts(value)) issues.push({ code: 'custom', path: [path], message, input: value })
@@ -119,14 +122,20 @@ export const gelfMetrics = {
   gelf_errors_total: { kind: 'counter', unit: '{error}', help: 'Writes that failed, of whatever kind.' },
 } as const satisfies Record<string, MetricSpec>
 
+interface Carried {
+  /** Numbers of the messages that were cut on the way. */
+  readonly cut: readonly number[]
+  readonly refused: Refused
+}
+
 /** What carries the messages of a batch. */
 interface Carrier extends AsyncDisposable {
   check(o: Signal): Promise<void>
   /** Resolves with what was cut and refused on the way; throws as `Sink.write`. */
-  write(batch: Batch, messages: EncodedMessages, o: Signal): Promise<{ cut: number; refused: Refused }>
+  write(batch: Batch, messages: EncodedMessages, o: Signal): Promise<Carried>
 }
 
-const nothing: { readonly cut: number; readonly refused: Refused } = { cut: 0, refused: new Map() }
+const nothing: Carried = { cut: [], refused: new Map() }
 
 class GelfSink implements Sink {
   readonly encodes = true
@@ -171,7 +180,7 @@ class GelfSink implements Sink {
       const refused = new Map([...messages.refused, ...refusedThere])
       this.#metrics.gelf_messages_sent_total.add(batch.count - refused.size)
       this.#metrics.gelf_bytes_sent_total.add(messages.data.length)
-      this.#metrics.gelf_truncated_total.add(messages.truncated + cut)
+      this.#metrics.gelf_truncated_total.add(messages.cut.union(new Set(cut)).size)
       return refused.size > 0 ? refused : undefined
     } catch (error) {
       this.#metrics.gelf_errors_total.add(1)
@@ -204,23 +213,17 @@ function streamCarrier(config: GelfConfig, kind: 'tcp' | 'tls', { log }: Context
 }
 
 function datagramCarrier(config: GelfConfig, encoder: GelfEncoder, { log }: Context): Carrier {
-  const writer = new DatagramWriter({
+  const writer = new GelfDatagrams({
     endpoints: config.endpoints.map(addressOf),
     chunkBytes: config.chunk_size,
     compression: config.compression ?? 'gzip',
+    connectTimeoutMs: config.connect_timeout,
     log,
   })
   return {
     check: (o) => writer.check(o),
     write: async (batch, messages, o) => {
-      const shorten = (n: number, maxBytes: number) => {
-        let left = n
-        for (const { block, from, to, object } of batch.parts) {
-          if (left < to - from) return encoder.encodeOne(block, from + left, object, maxBytes)
-          left -= to - from
-        }
-        return undefined
-      }
+      const shorten = (n: number, maxBytes: number) => encoder.encodeOne(batch, n, maxBytes)
       const { cut, refused } = await writer.write(messages, shorten, o)
       return { cut, refused: new Map(refused.map((n) => [n, tooLarge(128 * config.chunk_size)])) }
     },
@@ -247,7 +250,7 @@ function httpCarrier(config: GelfConfig, batches: number, context: Context): Car
       if (config.bulk) await poster.postAll(messages, o)
       else refused = await poster.postEach(batch, messages, o)
       sender.accepted(batch.count - messages.refused.size - refused.size, messages.data.length)
-      return { cut: 0, refused }
+      return { cut: [], refused }
     },
     [Symbol.asyncDispose]: () => sender[Symbol.asyncDispose](),
   }
@@ -322,8 +325,8 @@ Bytes that are no UTF-8 become U+FFFD: JSON cannot carry them.
   whole after that; a batch whose connection breaks before is sent again as a whole. Lost without a trace is what lay in the socket buffers of
   both machines when the receiver, its machine or the network died, or when it was restarted while records flowed. The connection is looked at before each batch, so that a receiver that was
   merely stopped while nothing was being sent costs nothing.
-- \`udp\`: whatever the network or a full receiver drops is lost. A refusal (ICMP port unreachable) that comes back within 5 ms, or before the
-  next batch, is noticed, and what it was noticed with is sent again. Graylog drops a chunked message that is not complete after 5 s.
+- \`udp\`: whatever the network or a full receiver drops is lost. A refusal (ICMP port unreachable) that comes back within 5 ms (100 ms on
+  a new socket, 500 ms after a refusal) sends the batch again; a later one is warned of, and holds back the next batch only. Graylog drops a chunked message that is not complete after 5 s.
   Receivers built on go-gelf take datagrams of at most 1420 bytes: set \`chunk_size: 1420\` for them.`,
   config: gelfConfig,
   place: ({ endpoints }) => endpoints.map(urlWithoutSecrets).join(', '),

@@ -111,8 +111,9 @@ export class KafkaCluster implements AsyncDisposable {
     return await untilAborted(this.#asking, o.signal)
   }
 
-  /** What is known of the topic was wrong: ask again before the next use. */
+  /** What is known of the topic was wrong: ask again before the next use, and another broker, as this one may be cut off. */
   forgetTopic(): void {
+    if (this.#topic) this.#nextBroker += 1
     this.#topic = undefined
   }
 
@@ -148,7 +149,7 @@ export class KafkaCluster implements AsyncDisposable {
       if (answer.throttleMs > 0) link.pausedUntilMs = performance.now() + answer.throttleMs
       return answer
     } catch (error) {
-      if (!o.signal.aborted) this.#drop(link)
+      if (!o.signal.aborted) this.#end(link.connection)
       throw foreignFailure(`cannot write to topic ${topic} on ${nameOf(address)}`, error)
     }
   }
@@ -179,6 +180,8 @@ export class KafkaCluster implements AsyncDisposable {
       // What a write may wait for, the operator has to mend here: the cluster knows no such topic.
       throw codeName(code) === 'UNKNOWN_TOPIC_OR_PARTITION' ? new StreamError('sink.access', failure.message) : failure
     }
+    // Without partitions there is nowhere to put a record; they come when somebody leads them.
+    if (found.partitions.length === 0) throw protocolFailure(what, 5)
     const configured = new Set(this.#o.brokers.map(nameOf))
     this.#brokers = [...this.#o.brokers, ...[...brokers.values()].filter((it) => !configured.has(nameOf(it)))]
     const leaders = new Array<BrokerAddress | undefined>(found.partitions.length).fill(undefined)
@@ -212,7 +215,7 @@ export class KafkaCluster implements AsyncDisposable {
         const failure = foreignFailure(`${what} at ${nameOf(address)}${hint}`, error)
         // The others would say the same of a login or a right.
         if (failure.code === 'sink.access') throw failure
-        if (link) this.#drop(link)
+        if (link) this.#end(link.connection)
         failures.push(failure)
         this.#nextBroker += 1
       }
@@ -252,7 +255,8 @@ export class KafkaCluster implements AsyncDisposable {
       tlsServerName: isIP(host) === 0,
     })
     this.#connections.add(connection)
-    connection.on('close', () => this.#connections.delete(connection))
+    // Closed by the broker it has to be closed by us too: that stops the timer of its login.
+    connection.on('close', () => this.#end(connection))
     // The library tells whoever waits for an answer only that the connection was closed.
     let reason: Error | undefined
     connection.on('error', (error) => {
@@ -281,12 +285,7 @@ export class KafkaCluster implements AsyncDisposable {
     }
   }
 
-  /** Ends a connection that has failed: what it may still answer belongs to nobody. */
-  #drop(link: Link): void {
-    this.#links.delete(nameOf(link.address))
-    this.#end(link.connection)
-  }
-
+  /** Ends a connection that has failed: what it may still answer belongs to nobody. `#link` opens another. */
   #end(connection: Connection): void {
     this.#connections.delete(connection)
     // Rejects nothing: the library answers open requests when the socket is closed.

@@ -164,10 +164,11 @@ export class RecordEncoder {
   }
 
   /** Takes back the memory of a record batch that nobody needs any more: megabytes of garbage less for each request. */
-  recycle({ buffer, byteOffset }: Buffer): void {
-    const isOurs =
-      byteOffset === 0 && buffer.byteLength > this.#limitBytes / 2 && buffer.byteLength <= 2 * this.#limitBytes
-    if (isOurs && this.#spares.length < keptSpares) this.#spares.push(Buffer.from(buffer))
+  recycle({ buffer, byteOffset, length }: Buffer): void {
+    // What fills less than half of its memory may be a piece of the pool that Node shares among small Buffers.
+    const isAlone = byteOffset === 0 && length >= buffer.byteLength / 2
+    const isRightSize = buffer.byteLength > this.#limitBytes / 2 && buffer.byteLength <= 2 * this.#limitBytes
+    if (isAlone && isRightSize && this.#spares.length < keptSpares) this.#spares.push(Buffer.from(buffer))
   }
 
   async #compressed(plain: EncodedRecords): Promise<EncodedRecords> {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { hostname } from 'node:os'
 import { test } from 'node:test'
-import { endpointsOf, messageFormatOf, nameOf, syslogConfig } from './syslog-config.ts'
+import { endpointsOf, messageFormatOf, syslogConfig } from './syslog-config.ts'
 
 const parse = (settings: object) => syslogConfig.safeParse({ type: 'syslog', endpoints: ['tcp://h'], ...settings })
 const issuesOf = (settings: object) =>
@@ -14,11 +14,6 @@ test('endpoints have the port of their transport, and IPv6 hosts are known', () 
     { transport: 'tls', host: 'logs.example.com', port: 6514 },
     { transport: 'tls', host: '2001:db8::1', port: 7000 },
     { transport: 'tls', host: '10.0.0.1', port: 6514 },
-  ])
-  assert.deepEqual(endpointsOf(config).map(nameOf), [
-    'tls://logs.example.com:6514',
-    'tls://[2001:db8::1]:7000',
-    'tls://10.0.0.1:6514',
   ])
   const ports = ['udp://h', 'tcp://h'].map((url) =>
     endpointsOf(syslogConfig.parse({ type: 'syslog', endpoints: [url] })),
@@ -59,6 +54,7 @@ test('what cannot be is refused, with the key and the reason', () => {
     [{ structured_data_id: 'a]@1' }, /^structured_data_id: /],
     [{ structured_data_id: `${'a'.repeat(31)}@1` }, /^structured_data_id: /],
     [{ bom: true, format: 'rfc3164' }, /^bom: has no meaning/],
+    [{ max_in_flight: 2 }, /max_in_flight/],
   ]
   for (const [settings, message] of cases) assert.match(issuesOf(settings), message, JSON.stringify(settings))
   assert.equal(issuesOf({ structured_data_id: 's3@32473.1.2', facility: 23, severity: 0 }), '')

@@ -1,5 +1,4 @@
 /** The keys of `syslog`, and what follows from them together. */
-import { isIPv6 } from 'node:net'
 import { hostname } from 'node:os'
 import * as z from 'zod'
 import { duration, size } from '../config/fields.ts'
@@ -84,19 +83,17 @@ export const syslogConfig = z
     }),
     tls: tlsSchema.prefault({}).meta({ description: 'TLS settings for tls endpoints.' }),
     batch: batchField({ records: 1000, bytes: '1MiB', maxBytes: '10MiB', linger: '200ms' }),
-    max_in_flight: z
-      .int()
-      .min(1)
-      .max(16)
-      .default(1)
-      .meta({ description: 'Batches under way at once; more than 1 gives up their order.' }),
     retry: retryField,
-    timeout: duration().prefault('30s').meta({
-      description: 'Longest time in which the receiver takes no data, on TCP and TLS; 0 for no limit.',
-    }),
+    timeout: duration()
+      .prefault('30s')
+      .meta({
+        description:
+          'Longest time in which the receiver takes no data, on TCP and TLS; 0 for no limit. ' +
+          'On Linux a slow connection shows progress only after some MB: a receiver slower than about 100 KB/s needs a longer time.',
+      }),
     connect_timeout: duration()
       .prefault('10s')
-      .meta({ description: 'Longest time to connect, TLS handshake included.' }),
+      .meta({ description: 'Longest time to connect, name lookup and TLS handshake included.' }),
   })
   .superRefine((config, context) => {
     const fail = (key: string, message: string) => context.addIssue({ code: 'custom', path: [key], message })
@@ -147,10 +144,6 @@ function transportOf(endpoints: readonly string[]): Transport | undefined {
 
 export function endpointsOf(config: SyslogConfig): SyslogEndpoint[] {
   return config.endpoints.map((text) => endpointOf(text)).filter((one) => typeof one !== 'string')
-}
-
-export function nameOf({ transport, host, port }: SyslogEndpoint): string {
-  return `${transport}://${isIPv6(host) ? `[${host}]` : host}:${port}`
 }
 
 /** How messages look for this transport. */

@@ -112,7 +112,7 @@ export class SyslogEncoder {
     const { framing, maxMessageBytes } = this.#o
     let severity = this.#o.severity
     let timeMs: number | undefined
-    if (this.#isReading && data[start] === 0x7b) {
+    if (this.#isReading && beginsObject(data, start, end)) {
       const fields = parsed(data, start, end)
       if (fields !== undefined) {
         severity = this.#severityIn(fields)
@@ -247,6 +247,15 @@ export class SyslogEncoder {
     }
     this.#at = at
   }
+}
+
+/** True if the record may be a JSON object: white space before it (RFC 8259 2) is part of the JSON. */
+export function beginsObject(data: Buffer, start: number, end: number): boolean {
+  for (let at = start; at < end; at += 1) {
+    const byte = data[at]
+    if (byte !== 0x20 && byte !== 0x09 && byte !== 0x0a && byte !== 0x0d) return byte === 0x7b
+  }
+  return false
 }
 
 /** A tab harms no framing, and many logs are separated by tabs. */

@@ -12,10 +12,10 @@ import type {
   Sink,
 } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
+import { type DatagramSocket, DatagramWriter } from './datagram-writer.ts'
 import { SocketWriter } from './socket-writer.ts'
 import { endpointsOf, messageFormatOf, type SyslogConfig, syslogConfig } from './syslog-config.ts'
 import { type EncodedMessages, SyslogEncoder } from './syslog-encoder.ts'
-import { DatagramWriter } from './syslog-udp.ts'
 import { tlsOptions } from './tls.ts'
 
 export const syslogMetrics = {
@@ -37,7 +37,8 @@ interface Transmitter extends AsyncDisposable {
 
 class SyslogSink implements Sink {
   readonly encodes = true
-  readonly maxInFlight: number
+  /** Batches are written one at a time: more under way would only give up their order. */
+  readonly maxInFlight = 1
   readonly limits: BatchLimits
   readonly retry: RetryWaits
   readonly #encoder: SyslogEncoder
@@ -51,7 +52,6 @@ class SyslogSink implements Sink {
     const { batch, retry } = config
     const [{ transport } = { transport: 'tcp' as const }] = endpointsOf(config)
     const format = messageFormatOf(config, transport)
-    this.maxInFlight = config.max_in_flight
     this.limits = { records: batch.records, bytes: batch.bytes, lingerMs: batch.linger }
     this.retry = { minMs: retry.min, maxMs: retry.max }
     this.#encoder = new SyslogEncoder(format)
@@ -97,13 +97,31 @@ class SyslogSink implements Sink {
 function transmitterOf(config: SyslogConfig, { log }: Context): Transmitter {
   const endpoints = endpointsOf(config)
   const { timeout: timeoutMs, connect_timeout: connectTimeoutMs } = config
-  if (endpoints[0]?.transport === 'udp') return new DatagramWriter({ endpoints, connectTimeoutMs, log })
+  if (endpoints[0]?.transport === 'udp') {
+    const advice = 'a message is larger than a datagram may be here: lower max_message_bytes'
+    const tooLong = { code: 'sink.too_large', advice } as const
+    const datagrams = new DatagramWriter({ endpoints, connectTimeoutMs, log, what: 'syslog', tooLong })
+    return {
+      check: (o) => datagrams.check(o),
+      write: (messages, o) => datagrams.write((socket) => sendEach(socket, messages), o),
+      [Symbol.asyncDispose]: () => datagrams[Symbol.asyncDispose](),
+    }
+  }
   const tls = endpoints[0]?.transport === 'tls' ? tlsOptions(config.tls) : undefined
   const writer = new SocketWriter({ endpoints, tls, connectTimeoutMs, timeoutMs, log, what: 'syslog' })
   return {
     check: (o) => writer.connect(o),
     write: ({ data }, o) => writer.write(data, o),
     [Symbol.asyncDispose]: () => writer[Symbol.asyncDispose](),
+  }
+}
+
+async function sendEach(socket: DatagramSocket, { data, ends }: EncodedMessages): Promise<void> {
+  let start = 0
+  for (const end of ends) {
+    socket.send(data.subarray(start, end))
+    start = end
+    if (socket.isFull) await socket.flush()
   }
 }
 
@@ -125,8 +143,9 @@ sent again. The element is left out of messages where it would take half of \`ma
 
 **Guarantee**: at least once, as far as the kernel of this machine. Syslog has no acknowledgement: a batch counts as accepted when the kernel
 has taken all of it and the connection is whole. What is still in socket buffers when the receiver or the network dies, or the receiver is
-restarted while records flow, is lost without a word; so is what a receiver had not yet stored when it crashed. UDP loses what does not fit, and says nothing; only a port where nobody listens
-may be noticed. Where no record may be lost, use a receiver that answers (\`http\`, \`elasticsearch\`, \`kafka\`).`,
+restarted while records flow, is lost without a word; so is what a receiver had not yet stored when it crashed. UDP loses what does not fit, and says nothing. Only a port where nobody listens
+may be noticed: a refusal (ICMP) that comes back within 5 ms (100 ms on a new socket, 500 ms after a refusal) sends the batch again; a later
+one is warned of, and holds back the next batch only. Where no record may be lost, use a receiver that answers (\`http\`, \`elasticsearch\`, \`kafka\`).`,
   config: syslogConfig,
   place: ({ endpoints }) => endpoints.join(', '),
   examples: [

@@ -225,6 +225,12 @@ function asWritten(bucket: string, key: string) {
   return { bucket, key, otherKey: decoded === key ? undefined : decoded }
 }
 
+/** The other form of a key of which it is not known any more how it was sent. */
+export function otherForm(key: string): string | undefined {
+  const forms = [decodedKey(key), encodeURIComponent(key).replaceAll('%20', '+').replaceAll('%2F', '/')]
+  return forms.find((form) => form !== undefined && form !== key)
+}
+
 /** S3 encodes keys as a form does: + is a blank. undefined if the text is not encoded that way. */
 function decodedKey(raw: string): string | undefined {
   try {

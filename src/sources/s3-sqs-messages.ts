@@ -237,8 +237,9 @@ export class Messages {
       this.#metrics.sqs_event_lag_seconds.record(Math.max(0, nowMs() - object.eventMs) / 1000)
     }
     this.#requeue.answered(object, outcome)
-    if (outcome === 'replaced' && !this.isStopping && !dryRun) void this.#follow(object)
-    else this.#settle(object, outcome)
+    if (outcome !== 'replaced' || dryRun) this.#settle(object, outcome)
+    else if (this.isStopping) this.#settle(object, 'stopped')
+    else void this.#follow(object)
   }
 
   /** The object was overwritten: events in one second may be told as one, so the version that is there now is read too. */
@@ -246,7 +247,9 @@ export class Messages {
     let outcome: Outcome = 'replaced'
     try {
       const newer = await this.#objects.current(object, this.#soft)
-      if (newer.id !== object.id) for (const pending of this.#waiting.get(object.id) ?? []) this.#add(newer, pending)
+      // Written anew as it was before: it is to be read after all.
+      if (newer.id === object.id) outcome = 'failed'
+      else for (const pending of this.#waiting.get(object.id) ?? []) this.#add(newer, pending)
     } catch (error) {
       const isGone = error instanceof StreamError && error.code === 'source.vanished'
       if (!isGone) outcome = this.isStopping ? 'stopped' : 'failed'
@@ -295,14 +298,15 @@ export class Messages {
     else this.#stopped.push(lease)
   }
 
-  #failed({ lease, message, problem, failed }: Pending): void {
+  #failed({ lease, message, problem, failed, isStopped }: Pending): void {
     const { ledger, log } = this.#context
     const { id: messageId, receives, body } = message
     this.tally.failed += 1
     this.#metrics.sqs_messages_failed_total.add(1)
     if (this.#failedIds.size < failedLimit) this.#failedIds.add(messageId)
     const reason = problem?.reason
-    if (this.#hasDeadLetters() || lease.receives < this.#config.max_receives) {
+    // What was stopped was not read: only its message knows of it.
+    if (isStopped || this.#hasDeadLetters() || lease.receives < this.#config.max_receives) {
       if (problem)
         log.warn({ messageId, receives, reason }, 'a message that cannot be dealt with; it is received again')
       if (problem && !problem.isPassing) {

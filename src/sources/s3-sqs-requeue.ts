@@ -2,7 +2,7 @@
 import type { Outcome, SourceContext } from '../core/component.ts'
 import { explainError } from '../core/errors.ts'
 import type { QuarantineEntry } from '../ledger/ledger.ts'
-import type { NotifiedObject } from './s3-notification.ts'
+import { type NotifiedObject, otherForm } from './s3-notification.ts'
 import { etagOf } from './s3-object.ts'
 import type { NotifiedS3Object } from './s3-sqs-objects.ts'
 
@@ -63,7 +63,7 @@ export class Requeue {
       const { id, bucket, key } = object
       const known = ledger.find(id)
       const times = { timeMs: known?.timeMs ?? createdMs, lastModifiedMs: known?.lastModifiedMs ?? createdMs }
-      const unknown = { otherKey: undefined, region: undefined, eventMs: undefined }
+      const unknown = { otherKey: otherForm(key), region: undefined, eventMs: undefined }
       this.#read({ id, bucket, key, ...times, size: known?.size, etag: etagOf(id), ...unknown }, entryId)
     }
   }

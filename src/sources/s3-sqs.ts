@@ -23,6 +23,8 @@ const attributesIntervalMs = 30_000
 const pruneIntervalMs = 600_000
 /** Most messages that a dry run looks at: each is hidden from others meanwhile. */
 const peekLimit = 1000
+/** Most messages that are held: those that wait for an object under way take no worker. */
+const heldLimit = 10_000
 const closeLimitMs = 5000
 /** Notifications are at most so large; a queue that takes less refuses them without a word. */
 const notificationBytes = 65_536
@@ -168,8 +170,7 @@ class S3Sqs implements Source<NotifiedS3Object> {
     const messages = this.#messages
     return new SqsReceiver({
       ...{ queue: this.#queue, log, nowMs, waitMs, visibilityMs, intervalMs, once: o.once, signal: o.soft },
-      room: () =>
-        Math.min(this.workers - messages.buffered, dryRun ? peekLimit - this.#leases.size : Number.POSITIVE_INFINITY),
+      room: () => Math.min(this.workers - messages.buffered, (dryRun ? peekLimit : heldLimit) - this.#leases.size),
       idle: () => messages.idle && (dryRun || this.#leases.size === 0),
       take: (message, receivedMs) => messages.take(message, receivedMs),
       changed: () => this.#wake(),

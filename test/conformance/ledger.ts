@@ -62,6 +62,17 @@ export function ledgerConformance(name: string, place: () => LedgerPlace): void 
     assert.deepEqual([entry.position, entry.counts, entry.attempts], [position, counts, 2])
   })
 
+  run('a suspended object is found where it stood, at once, and is not written over later', async (at) => {
+    const object = listed('a')
+    const ledger = at.open()
+    ledger.begin(object)
+    ledger.advance(object.id, position, counts)
+    ledger.suspend(object.id)
+    at.drop(ledger)
+    await using again = at.open()
+    assert.deepEqual(again.begin(object).position, position)
+  })
+
   run('what was settled, refused or requeued survives a kill at once', async (at) => {
     const ledger = at.open()
     settled(ledger, listed('done'))
@@ -173,7 +184,9 @@ export function ledgerConformance(name: string, place: () => LedgerPlace): void 
 
   run('rejected records keep their numbers and what of the object names their fields', async (at) => {
     await using ledger = at.open()
-    settled(ledger, listed('a'))
+    const read = { ...counts, delivered: 4, quarantined: 3 }
+    ledger.begin(listed('a'))
+    ledger.settle(listed('a').id, 'done', { position, counts: read, timeMs: 1000 })
     const { data, ends } = blockOf(['one', 'two'])
     const numbers = Uint32Array.of(3, 9)
     const head = Buffer.from('#Fields: a b')
@@ -185,8 +198,70 @@ export function ledgerConformance(name: string, place: () => LedgerPlace): void 
     assert.deepEqual([kept?.numbers, kept?.head, kept?.data], [numbers, head, data])
     ledger.release(entry?.id ?? 0, { delivered: 1, filtered: 1 })
     const { delivered, filtered, quarantined } = ledger.find(object.id)?.counts ?? nothingCounted
-    assert.deepEqual([delivered, filtered, quarantined], [5, 1, -1])
+    assert.deepEqual([delivered, filtered, quarantined], [5, 1, 1])
   })
+
+  run(
+    'entries of the same first record and count keep each what they were given, if other records are between',
+    async (at) => {
+      await using ledger = at.open()
+      const keep = (text: string[], numbers: number[] | undefined) => {
+        const { data, ends } = blockOf(text)
+        const rest = { contentType: 'text/plain', multiline: false, reason: 'no', data, ends }
+        ledger.reject({ object: listed('a'), firstRecord: 3, numbers: numbers && Uint32Array.from(numbers), ...rest })
+      }
+      keep(['three', 'nine'], [3, 9])
+      keep(['three', 'four'], undefined)
+      keep(['three', 'five'], [3, 5])
+      keep(['three', 'nine'], [3, 9])
+      const kept = ledger.quarantine().map(({ id }) => ledger.rejectedRecords(id)?.data.toString())
+      assert.deepEqual(kept.toSorted(), ['three\nfive\n', 'three\nfour\n', 'three\nnine\n'])
+    },
+  )
+
+  run(
+    'records that go on while their object is read again count once; never more of them than there are',
+    async (at) => {
+      await using ledger = at.open()
+      const object = listed('a')
+      const { data, ends } = blockOf(['1', '2', '3', '4', '5'])
+      const before = { read: 5, delivered: 0, filtered: 0, quarantined: 5, bytes: 10 }
+      ledger.begin(object)
+      ledger.reject({ object, firstRecord: 0, contentType: 't', multiline: false, data, ends, reason: 'x' })
+      ledger.reject({
+        object,
+        firstRecord: 1,
+        contentType: 't',
+        multiline: false,
+        data,
+        ends,
+        reason: 'of before a reset',
+      })
+      ledger.settle(object.id, 'quarantined', { position, counts: before, timeMs: 1000, reason: 'limit' })
+      ledger.requeue('all')
+      ledger.begin(object)
+      const [stale, entry] = ledger.quarantine().filter(({ kind }) => kind === 'records')
+      ledger.release(entry?.id ?? 0, { delivered: 5, filtered: 0 })
+      ledger.save()
+      const after = { read: 7, delivered: 2, filtered: 0, quarantined: 5, bytes: 14 }
+      ledger.settle(object.id, 'done', { position, counts: after, timeMs: 1000 })
+      assert.deepEqual(ledger.find(object.id)?.counts, {
+        read: 7,
+        delivered: 7,
+        filtered: 0,
+        quarantined: 0,
+        bytes: 14,
+      })
+      ledger.release(stale?.id ?? 0, { delivered: 3, filtered: 2 })
+      assert.deepEqual(ledger.find(object.id)?.counts, {
+        read: 7,
+        delivered: 7,
+        filtered: 0,
+        quarantined: 0,
+        bytes: 14,
+      })
+    },
+  )
 
   run('a rejected message is kept once, with its body, and can be asked for again', async (at) => {
     await using ledger = at.open()
@@ -205,13 +280,11 @@ export function ledgerConformance(name: string, place: () => LedgerPlace): void 
   run('runs are kept, newest first; one that did not end was killed', async (at) => {
     const ledger = at.open()
     const about = { mode: 'once', objects: { done: 2 }, counts, figures: { received: 3 }, error: undefined } as const
-    const first = ledger.runs.next()
     const now = Date.now()
-    ledger.runs.put({ id: first, startedMs: 1000, updatedMs: 2000, outcome: 'running', ...about })
+    const first = ledger.runs.add({ startedMs: 1000, updatedMs: 2000, outcome: 'running', ...about })
     assert.equal(ledger.runs.list()[0]?.outcome, 'killed')
     ledger.runs.put({ id: first, startedMs: 1000, updatedMs: 5000, outcome: 'done', ...about })
-    const second = ledger.runs.next()
-    ledger.runs.put({ id: second, startedMs: 6000, updatedMs: now, outcome: 'running', ...about })
+    const second = ledger.runs.add({ startedMs: 6000, updatedMs: now, outcome: 'running', ...about })
     assert.deepEqual(
       ledger.runs.list().map(({ id, outcome, updatedMs }) => [id, outcome, updatedMs]),
       [
@@ -223,7 +296,7 @@ export function ledgerConformance(name: string, place: () => LedgerPlace): void 
     at.drop(ledger)
     await using again = at.open()
     assert.deepEqual(again.runs.list({ limit: 1 })[0]?.outcome, 'killed')
-    assert.ok(again.runs.next() > second)
+    assert.ok(again.runs.add({ startedMs: 7000, updatedMs: now, outcome: 'running', ...about }) > second)
   })
 
   run('prune forgets only what is finished and old in every respect', async (at) => {

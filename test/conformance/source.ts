@@ -49,7 +49,7 @@ export function finish(
 ): void {
   ledger.begin(object)
   const where = { position: startOfObject, counts: nothingCounted }
-  if (outcome === 'stopped') ledger.advance(object.id, where.position, where.counts)
+  if (outcome === 'stopped') ledger.suspend(object.id)
   else ledger.settle(object.id, outcome, { ...where, timeMs: object.timeMs, reason: 'because' })
   source.finished(object, outcome, nothingCounted)
 }
