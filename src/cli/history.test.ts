@@ -49,3 +49,16 @@ test('a mistake in a flag is told, with what would be right', async () => {
   assert.match(time.err, /--since "yesterday" is no time/)
   assert.equal((await bed.run(['history', '--limit', '0'])).code, 2)
 })
+
+test('objects are picked by time and number, newest first', async () => {
+  await using bed = await startTestbed()
+  for (let i = 0; i < 3; i += 1) {
+    bed.s3.put(`web/${i}.log`, 'one\n')
+    await bed.run(['run', '--once'])
+  }
+  const objects = async (...flags: string[]) =>
+    rows((await bed.run(['history', '--objects', '--json', ...flags])).out).map(({ key }) => key)
+  assert.deepEqual(await objects('--limit', '2'), ['web/2.log', 'web/1.log'])
+  assert.equal((await objects('--since', '2020-01-01')).length, 3)
+  assert.match((await bed.run(['history', '--objects', '--until', '2020-01-01'])).out, /^no object\n$/)
+})

@@ -167,6 +167,21 @@ test('each line of the message is one problem, in the order of the file, variabl
   ])
 })
 
+test('of a value that may be text or a list, what is wrong in it is told, not that it is the other', () => {
+  const config = (more: string) =>
+    `pipelines:\n  - { name: a, source: { type: s3_scan, bucket: b }, sink: { type: stdout }, ${more} }\n`
+  const messages = (more: string) => problemsOf(config(more)).map(({ path, message }) => `${path}: ${message}`)
+  for (const [given, path] of [
+    ['"(a"', 'match'],
+    ['["b", "(a"]', 'match\\[1\\]'],
+  ] as const) {
+    const [problem, ...others] = messages(`match: ${given}`)
+    assert.match(problem ?? '', new RegExp(`pipelines\\[0\\]\\.${path}: "\\(a" is no RE2 expression: missing closing`))
+    assert.deepEqual(others, [])
+  }
+  assert.match(messages('match: 5').join(), /match: must be (text|a list)/)
+})
+
 test('a file that cannot be read says what to do', () => {
   const directory = mkdtempSync(join(tmpdir(), 's3-streamer-'))
   try {

@@ -6,6 +6,7 @@ import { testContext } from '../../test/conformance/sink.ts'
 import { FakeSink, FakeSource, ledgerIn, never, newFolder, objectOf, pipelineOf } from '../../test/fakes/pipeline.ts'
 import { type ShapeConfig, shapeFields } from '../filters/schema.ts'
 import { createShape } from '../filters/shape.ts'
+import { createFormats } from '../formats/compile.ts'
 import { StreamError } from './errors.ts'
 
 const schema = z.strictObject(shapeFields)
@@ -13,6 +14,7 @@ const once = { once: true, soft: never, hard: never }
 const shapeOf = (config: z.input<typeof schema>) =>
   createShape(schema.parse(config) as ShapeConfig, { context: testContext(), host: 'h' })
 
+const unknownTime = { timestamp_regex: '', timestamp_format: '', content_type: 'text/csv' }
 const records = Array.from({ length: 200 }, (_, i) => `{"n":${i},"even":${i % 2 === 0}}`)
 const evens = records.filter((_, i) => i % 2 === 0)
 
@@ -117,4 +119,42 @@ test('on_error quarantine keeps records as they were; a requeue passes them thro
   assert.deepEqual([...sink.times.keys()], ['{"s":5,"p":"[redacted]"}', '{"other":9,"p":"[redacted]"}'])
   const { delivered, filtered, quarantined } = ledger.find(object.id)?.counts ?? {}
   assert.deepEqual([delivered, filtered, quarantined], [2, 2, 0])
+})
+
+test('a header that is longer than a piece of the network names the fields all the same: what is to be hidden is', async () => {
+  await using ledger = ledgerIn(newFolder())
+  const names = Array.from({ length: 1200 }, (_, i) => `column_${i}`)
+  const rows = Array.from({ length: 30 }, (_, r) => names.map((_, i) => `${r}-${i}`).join(','))
+  const sink = new FakeSink()
+  const object = objectOf(1, [`${names.join(',')},password`, ...rows.map((row) => `${row},hunter2`)])
+  const csv = createFormats([
+    { name: 'wide', decoder: 'csv', filename_pattern: '*', skip_header_lines: 1, ...unknownTime },
+  ])
+  const shape = shapeOf({ redact: ['password'] })
+  const source = new FakeSource([object], ledger, { chunk: 1400 })
+  const totals = await pipelineOf(source, sink, ledger, { shape, formats: csv }).run(once)
+  assert.deepEqual([totals.delivered, totals.quarantined], [30, 0])
+  for (const record of sink.times.keys()) assert.match(record, /,\[redacted\]$/)
+})
+
+test('records that the filter errs on are one entry of their block, however many there are, and all come when asked for', async () => {
+  await using ledger = ledgerIn(newFolder())
+  const all = Array.from({ length: 4000 }, (_, i) => (i % 2 === 0 ? `{"s":${i}}` : `{"t":${i}}`))
+  const object = objectOf(1, all)
+  const sink = new FakeSink()
+  const strict = shapeOf({ filter: 's >= 0', on_error: 'quarantine' })
+  await pipelineOf(new FakeSource([object], ledger), sink, ledger, { shape: strict }).run(once)
+  assert.ok(ledger.quarantine().length < 10)
+  ledger.requeue('all')
+  const soft = new AbortController()
+  const mended = shapeOf({ filter: 'has(fields.s) || t % 4 == 1', on_error: 'quarantine' })
+  const run = pipelineOf(new FakeSource([], ledger), sink, ledger, { shape: mended }).run({
+    ...{ once: false, soft: soft.signal, hard: never },
+  })
+  while (ledger.quarantine().length > 0) await new Promise((resolve) => setTimeout(resolve, 5))
+  soft.abort(new Error('enough'))
+  await run
+  assert.equal(sink.times.size, 3000)
+  const { read, delivered, filtered, quarantined } = ledger.find(object.id)?.counts ?? {}
+  assert.deepEqual([read, delivered, filtered, quarantined], [4000, 3000, 1000, 0])
 })

@@ -142,6 +142,8 @@ test('a record that has keys of JavaScript objects is as any other', () => {
   const odd = { constructor: 'x', toString: 1, status: 200 }
   assert.equal(passes('constructor == "x" && toString == 1 && status == 200', odd), true)
   assert.equal(passes('fields.status == 200 && "constructor" in fields && size(fields) == 3', odd), true)
+  const inner = { user: { id: 1, constructor: 'x', list: [{ constructor: 2, n: 3 }] } }
+  assert.equal(passes('user.id == 1 && user.list[0].n == 3 && fields.user.constructor == "x"', inner), true)
   const text = '{"__proto__":{"status":500}}'
   assert.match(
     failure(() => filterOf('status == 500').test(Buffer.from(text))),

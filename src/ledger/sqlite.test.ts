@@ -7,6 +7,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { after, test } from 'node:test'
 import { type LedgerPlace, ledgerConformance, listed, settled } from '../../test/conformance/ledger.ts'
 import type { Log } from '../core/component.ts'
+import { nothingCounted } from '../core/delivery.ts'
 import { StreamError } from '../core/errors.ts'
 import { databasePath } from './database.ts'
 import type { LedgerOptions } from './meta.ts'
@@ -318,4 +319,35 @@ test('joint: two processes share a ledger; the first keeps state.json, both add 
       joint.drop()
     }
   }, /another s3-streamer works on/)
+})
+
+test('joint: what is requeued is told to one of them; when that one is gone, to another, which keeps state.json', async () => {
+  const path = newPath()
+  const [first, second] = [open(path, { mode: 'joint' }), open(path, { mode: 'joint' })]
+  settled(second, listed('k'), 'quarantined')
+  second.requeue('all')
+  second.save()
+  assert.deepEqual([first.requeued().length, second.requeued().length], [1, 0])
+  first.drop()
+  second.save()
+  assert.equal(second.requeued().length, 1)
+  settled(second, listed('l'))
+  second.save()
+  assert.equal(stateOf(path).total_files_processed, 2)
+  await second[Symbol.asyncDispose]()
+})
+
+test('joint: runs that begin at once have ids of their own; one that starts does not end those of others', async () => {
+  const path = newPath()
+  const [first, second] = [open(path, { mode: 'joint' }), open(path, { mode: 'joint' })]
+  const about = { mode: 'daemon', outcome: 'running', objects: {}, counts: nothingCounted, figures: {} } as const
+  const run = { ...about, startedMs: Date.now(), updatedMs: Date.now(), error: undefined }
+  assert.notEqual(first.runs.add(run), second.runs.add(run))
+  first.drop()
+  await using third = open(path, { mode: 'joint' })
+  assert.deepEqual(
+    third.runs.list().map(({ outcome }) => outcome),
+    ['running', 'running'],
+  )
+  await second[Symbol.asyncDispose]()
 })

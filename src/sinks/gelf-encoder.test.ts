@@ -105,6 +105,16 @@ test('a JSON object: message, time and level from its fields, all others as addi
   ])
 })
 
+test('white space before a JSON object is part of the JSON; the text keeps it', () => {
+  for (const blanks of [' ', '\t\t', ' \r\n \t'])
+    assert.deepEqual(messagesOf([`${blanks}{"message":"m","a":1}`, `${blanks}{"a":1}`.replaceAll('\n', '')]), [
+      { timestamp, level: 6, _a: 1, short_message: 'm' },
+      { timestamp, level: 6, _a: 1, short_message: `${blanks}{"a":1}`.replaceAll('\n', '') },
+    ])
+  for (const text of ['\u000b{"message":"m"}', ' x{"message":"m"}', ' [{"message":"m"}]'])
+    assert.deepEqual(messagesOf([text]), [{ timestamp, level: 6, short_message: text }])
+})
+
 test('times in s and in ms are told apart; what cannot be read as time or level stays a field', () => {
   const records = [
     '{"msg":"a","time":1700000000}',
@@ -227,6 +237,25 @@ test('a record whose fields leave no room is refused by itself', () => {
     texts.map((text) => text === ''),
     [false, true, false],
   )
+})
+
+test('one message of a batch is cut to a length, or as short as it can be', () => {
+  const encoder = new GelfEncoder(format)
+  const blocks = [blockOf(['a', 'b']), blockOf([JSON.stringify({ message: 'm'.repeat(300), a: 'x'.repeat(500) }), 'c'])]
+  const batch = batchOf(...blocks)
+  const textOf = (bytes: Buffer) => String((JSON.parse(bytes.toString()) as GelfMessage).short_message)
+  assert.deepEqual(
+    [0, 1, 3].map((n) => textOf(encoder.encodeOne(batch, n, 1000))),
+    ['a', 'b', 'c'],
+  )
+  const least = encoder.encodeOne(batch, 2, 0)
+  assert.ok(least.length > 500)
+  assert.equal(textOf(least), 'm')
+  for (const more of [0, 1, 50]) {
+    const longer = encoder.encodeOne(batch, 2, least.length + more)
+    assert.deepEqual([longer.length, textOf(longer)], [least.length + more, 'm'.repeat(1 + more)])
+  }
+  assert.deepEqual(encoder.encodeOne(batch, 2, least.length - 1), least)
 })
 
 test('what ends a message follows each one; parts of several objects say their own', () => {

@@ -16,8 +16,8 @@ const headerBytes = 12
 const maxChunks = 128
 /** What fits into one packet of an Ethernet does not travel better when it is smaller. */
 const packetBytes = 1420
-/** How often a length is tried for a message that must be cut; each time costs as much as to encode and compress it. */
-const maxTries = 6
+/** How often a length is tried for a message that must be cut, at most. */
+const maxTries = 12
 
 const compressors = { gzip: promisify(gzip), zlib: promisify(deflate) }
 
@@ -65,7 +65,8 @@ export class GelfDatagrams implements AsyncDisposable {
     const cut: number[] = []
     const refused: number[] = []
     let start = 0
-    for (const [n, end] of ends.entries()) {
+    for (let n = 0; n < ends.length; n += 1) {
+      const end = ends[n] as number
       if (end === start) continue
       const message = data.subarray(start, end)
       start = end
@@ -95,24 +96,24 @@ export class GelfDatagrams implements AsyncDisposable {
   async #payload(whole: Buffer, n: number, shorten: Shorten): Promise<{ bytes: Buffer; isCut: boolean } | undefined> {
     const { compression, chunkBytes } = this.#o
     const limit = maxChunks * (chunkBytes - headerBytes)
-    let packed = await this.#compressed(whole)
+    let [length, packed] = [whole.length, await this.#compressed(whole)]
     if (packed.length <= limit) return { bytes: packed, isCut: false }
     const least = shorten(n, 0)
-    const leastPacked = await this.#compressed(least)
-    if (leastPacked.length > limit) return undefined
-    // Fields and text may compress quite differently. As if all of the text compressed as well as its rest; a little less, as it never does.
+    let [fitting, bytes] = [least.length, await this.#compressed(least)]
+    if (bytes.length > limit) return undefined
+    const enough = (bytes.length + limit) / 2
+    // Between a length that fits and one that does not, as if the text between them compressed evenly; a little less, as it never does.
     const caution = compression === 'none' ? 1 : 0.95
-    let length = whole.length
-    for (let tries = 0; tries < maxTries; tries += 1) {
-      const share = (caution * (limit - leastPacked.length)) / (packed.length - leastPacked.length)
-      // Where it compresses unevenly, the half comes to an end sooner.
-      const room = (length - least.length) * (tries === 0 ? share : Math.min(share, 0.5))
-      const message = shorten(n, least.length + Math.floor(room))
-      packed = await this.#compressed(message)
-      if (packed.length <= limit) return { bytes: packed, isCut: true }
-      length = message.length
+    for (let tries = 0; tries < maxTries && bytes.length < enough; tries += 1) {
+      const share = (caution * (limit - bytes.length)) / (packed.length - bytes.length)
+      // Where that was too much, the half comes to an end sooner.
+      const room = Math.floor((length - fitting) * (tries === 0 ? share : Math.min(share, 0.5)))
+      const message = shorten(n, fitting + room)
+      const tried = await this.#compressed(message)
+      if (tried.length <= limit) [fitting, bytes] = [message.length, tried]
+      else [length, packed] = [message.length, tried]
     }
-    return { bytes: leastPacked, isCut: true }
+    return { bytes, isCut: true }
   }
 
   async #sendChunks(socket: DatagramSocket, payload: Buffer): Promise<void> {

@@ -180,7 +180,7 @@ class GelfSink implements Sink {
       const refused = new Map([...messages.refused, ...refusedThere])
       this.#metrics.gelf_messages_sent_total.add(batch.count - refused.size)
       this.#metrics.gelf_bytes_sent_total.add(messages.data.length)
-      this.#metrics.gelf_truncated_total.add(messages.cut.union(new Set(cut)).size)
+      this.#metrics.gelf_truncated_total.add(new Set([...messages.cut, ...cut]).size)
       return refused.size > 0 ? refused : undefined
     } catch (error) {
       this.#metrics.gelf_errors_total.add(1)
@@ -326,7 +326,7 @@ Bytes that are no UTF-8 become U+FFFD: JSON cannot carry them.
   both machines when the receiver, its machine or the network died, or when it was restarted while records flowed. The connection is looked at before each batch, so that a receiver that was
   merely stopped while nothing was being sent costs nothing.
 - \`udp\`: whatever the network or a full receiver drops is lost. A refusal (ICMP port unreachable) that comes back within 5 ms (100 ms on
-  a new socket, 500 ms after a refusal) sends the batch again; a later one is warned of, and holds back the next batch only. Graylog drops a chunked message that is not complete after 5 s.
+  a new socket, 500 ms after a refusal) sends the batch again; a later one only warns of the loss and holds back the next batch. Graylog drops a chunked message that is not complete after 5 s.
   Receivers built on go-gelf take datagrams of at most 1420 bytes: set \`chunk_size: 1420\` for them.`,
   config: gelfConfig,
   place: ({ endpoints }) => endpoints.map(urlWithoutSecrets).join(', '),

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { batchOf, untilAccepted } from '../../test/conformance/sink.ts'
 import { startKafka } from '../../test/servers/kafka.ts'
 import { errorOf, live, names, sinkOf, stored, withKafka } from '../../test/servers/kafka-bed.ts'
-import { KafkaLog } from '../../test/servers/kafka-log.ts'
+import { codes, KafkaLog } from '../../test/servers/kafka-log.ts'
 import { blockOf } from '../core/block.ts'
 import { explainError } from '../core/errors.ts'
 
@@ -194,5 +194,62 @@ test('a broker whose address the cluster gives and that is not there is named so
     const error = await errorOf(sink.check(live))
     assert.equal(error?.code, 'sink.unavailable')
     assert.match(error?.message ?? '', new RegExp(`${dead.address}, which the cluster gives.*advertised\\.listeners`))
+  })
+})
+
+test('a topic without partitions takes nothing, and that is said', async () => {
+  await withKafka({ log: new KafkaLog({ logs: 0 }) }, { key: { field: 'k' } }, async (_server, sink) => {
+    const error = await errorOf(sink.write(batchOf(blockOf(['{"k":1}', '{"k":2}'])), live))
+    assert.equal(error?.code, 'sink.unavailable')
+  })
+})
+
+test('a broker that answers from old knowledge is not the only one that is asked', async () => {
+  const [old, now] = [new KafkaLog({ logs: 1 }), new KafkaLog({ logs: 1 })]
+  const [one, two] = [await startKafka({ log: old, node: 1 }), await startKafka({ log: now, node: 2 })]
+  const portOf = (address: string) => Number(address.split(':')[1])
+  old.brokers.set(2, { host: '127.0.0.1', port: portOf(two.address) })
+  now.brokers.set(1, { host: '127.0.0.1', port: portOf(one.address) })
+  one.fault = () => ({ code: codes.notLeader })
+  for (const partition of now.partitions('logs')) partition.leader = 2
+  {
+    await using sink = sinkOf(one)
+    await untilAccepted(sink, batchOf(blockOf(['a'])))
+    assert.deepEqual(now.values('logs'), ['a'])
+  }
+  await Promise.all([one.close(), two.close()])
+})
+
+test('the timer of a login goes with its connection, also if the broker closed that', async () => {
+  const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+  const user = { username: 'u', password: 'p' }
+  const server = await startKafka({ user, sessionMs: 3_600_000 })
+  const before = timers()
+  {
+    await using sink = sinkOf(server, { auth: { mechanism: 'plain', ...user } })
+    await sink.write(batchOf(blockOf(['a'])), live)
+    await server.restart()
+    // The close is seen before the next write.
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    await untilAccepted(sink, batchOf(blockOf(['b'])))
+  }
+  await server.close()
+  for (let waits = 0; timers() > before && waits < 50; waits += 1)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  assert.ok(timers() <= before, process.getActiveResourcesInfo().join())
+})
+
+test('a connection that failed does not take the one that replaced it along', async () => {
+  await withKafka({ topics: { logs: 1 } }, {}, async (server, sink) => {
+    server.fault = (n) => (n === 0 ? { throttleMs: 500 } : undefined)
+    await sink.write(batchOf(blockOf(['a'])), live)
+    const held = untilAccepted(sink, batchOf(blockOf(['b'])))
+    server.breakConnections()
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    await untilAccepted(sink, batchOf(blockOf(['c'])))
+    await held
+    await untilAccepted(sink, batchOf(blockOf(['d'])))
+    assert.deepEqual(stored(server), ['a', 'b', 'c', 'd'])
+    assert.equal(server.connections, 2)
   })
 })

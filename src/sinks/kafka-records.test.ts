@@ -142,3 +142,22 @@ test('a cut part of a block and a block with records left out keep their record 
     ],
   )
 })
+
+test('memory that is taken back is never that which Node shares among small Buffers', async () => {
+  const encoder = new RecordEncoder({ compression: 'none', limitBytes: Buffer.poolSize, headers: false })
+  const encode = async (text: string, count: number) => {
+    const batch = batchOf(blockOf(Array.from({ length: count }, () => text)))
+    const [run] = partitionRuns(batch.count, undefined, 1)
+    // What Node shares is used up: what is made next is the first in a new piece.
+    for (let last = Buffer.allocUnsafe(8); last.byteOffset + 8 < Buffer.poolSize; ) last = Buffer.allocUnsafe(8)
+    const [one] = await encoder.encode(batch, run?.indexes ?? new Uint32Array(), undefined)
+    assert.ok(one)
+    return one.bytes
+  }
+  const small = await encode('s', 100)
+  const neighbour = Buffer.from('a Buffer of somebody else')
+  assert.equal(neighbour.buffer, small.buffer)
+  encoder.recycle(small)
+  for (let i = 0; i < 3; i += 1) await encode('L'.repeat(1000), 60)
+  assert.equal(neighbour.toString(), 'a Buffer of somebody else')
+})

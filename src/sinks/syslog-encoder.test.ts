@@ -125,6 +125,8 @@ test('severity and time come from the record where it has them, else they are th
     '{broken',
     '[1]',
     'level=error',
+    ' \t\r{"level":"error"}',
+    '\u000b{"level":"error"}',
   ]
   const seen = (o: Partial<MessageFormat>) =>
     read(batchOf(blockOf(records)), o).map(({ severity, timestamp }) => `${severity} ${timestamp}`)
@@ -136,6 +138,8 @@ test('severity and time come from the record where it has them, else they are th
     `6 ${object}`,
     `6 ${object}`,
     `6 ${object}`,
+    `6 ${object}`,
+    `3 ${object}`,
     `6 ${object}`,
   ])
   assert.equal(seen({ severityField: 'log.level', severity: 0, facility: 0 })[3], `4 ${object}`)

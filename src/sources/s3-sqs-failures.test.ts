@@ -203,3 +203,64 @@ test('check warns of a queue that refuses large notifications, and tells what be
     await assert.rejects(source.check(live), /\(check queue_url, its region and account\)$/)
   })
 })
+
+test('a message at its last receive is kept while one of its objects was stopped, though another failed', limits, () =>
+  within({}, async (bed) => {
+    for (const key of ['x', 'y']) bed.s3.put(key, key)
+    bed.tell(s3Event(['x', 'y'].map((key) => bed.eventOf(key))))
+    const consumer = await bed.consumer({ max_receives: 1, wait_time: '20s' })
+    const open: ListedObject[] = []
+    consumer.follow((object) => {
+      open.push(object)
+      return 'open'
+    })
+    await until(() => open.length === 2)
+    const [x, y] = open as [ListedObject, ListedObject]
+    consumer.finish(x, 'failed')
+    const ended = consumer.unfollow()
+    consumer.finish(y, 'stopped')
+    await ended
+    await consumer.start({ max_receives: 1 })
+    await drainAll(bed, consumer)
+    assert.deepEqual(consumer.read.map(([key]) => key).toSorted(), ['x', 'y'])
+  }),
+)
+
+test(
+  'an object that was overwritten while it was read is read as it is now, also when that ends in a stop',
+  limits,
+  () =>
+    within({}, async (bed) => {
+      bed.arrive('a', 'old')
+      bed.s3.put('a', 'new')
+      const consumer = await bed.consumer({ wait_time: '20s' })
+      const open: ListedObject[] = []
+      consumer.follow((object) => {
+        open.push(object)
+        return 'open'
+      })
+      await until(() => open.length === 1)
+      const ended = consumer.unfollow()
+      const [object] = open as [ListedObject]
+      consumer.finish(object, await consumer.outcomeOf(object))
+      await ended
+      await consumer.start({ wait_time: '0s' })
+      await drainAll(bed, consumer)
+      assert.deepEqual(consumer.read, [['a', 'new']])
+    }),
+)
+
+test('an object that was overwritten, and then written as it was, is read', limits, () =>
+  within({}, async (bed) => {
+    bed.arrive('a', 'A')
+    bed.s3.put('a', 'B')
+    const consumer = await bed.consumer()
+    bed.s3.faults.onHead = () => {
+      bed.s3.put('a', 'A')
+      bed.tell(s3Event(bed.eventOf('a')))
+      return { delayMs: 200 }
+    }
+    await drainAll(bed, consumer)
+    assert.deepEqual(consumer.read, [['a', 'A']])
+  }),
+)

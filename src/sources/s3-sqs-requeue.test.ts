@@ -112,3 +112,18 @@ test('quarantine requeue: a message is not forgotten while one of its objects fa
     assert.deepEqual(consumer.ledger.quarantine(), [])
   }),
 )
+
+test('an object that was found under the other form of its key is found there again', limits, () =>
+  within({}, async (bed) => {
+    bed.s3.put('a+b', 'as it was sent')
+    // A sender that encodes nothing, and does not say so.
+    bed.tell(s3Event(bed.eventOf('a+b'), { sender: 'ceph' }).replaceAll('ceph:s3', 'aws:s3'))
+    const consumer = await bed.consumer()
+    await consumer.drain(() => 'quarantined')
+    assert.deepEqual(consumer.states, { 'a b': 'quarantined' })
+    consumer.ledger.requeue('all')
+    await consumer.drain()
+    assert.deepEqual(consumer.read, [['a b', 'as it was sent']])
+    assert.deepEqual(consumer.ledger.quarantine(), [])
+  }),
+)

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { s3Event } from '../../test/servers/s3-events.ts'
 import { until, within } from '../../test/servers/s3-sqs-bed.ts'
 import type { ListedObject } from '../core/component.ts'
+import { heldLimit } from './s3-sqs.ts'
 
 const limits = { timeout: 30_000 }
 
@@ -138,5 +140,25 @@ test('a long poll brings a message at once; `once` drains through long polls, to
       return consumer.source.progress.complete
     })
     assert.deepEqual(await drained, ['b'])
+  }),
+)
+
+test('messages that wait for one object under way are held up to a limit', { timeout: 60_000 }, () =>
+  within({}, async (bed) => {
+    bed.s3.put('a', 'x')
+    const event = s3Event(bed.eventOf('a'))
+    for (let i = 0; i < heldLimit + 200; i += 1) bed.tell(event)
+    const consumer = await bed.consumer({ workers: 2, visibility_timeout: '12h' })
+    const open: ListedObject[] = []
+    consumer.follow((object) => {
+      open.push(object)
+      return 'open'
+    })
+    await until(() => consumer.figure('held') === heldLimit)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    assert.equal(consumer.figure('held'), heldLimit)
+    consumer.finish(open[0] as ListedObject, 'done')
+    await until(() => bed.messages.length === 0)
+    assert.equal(open.length, 1)
   }),
 )

@@ -24,7 +24,7 @@ const pruneIntervalMs = 600_000
 /** Most messages that a dry run looks at: each is hidden from others meanwhile. */
 const peekLimit = 1000
 /** Most messages that are held: those that wait for an object under way take no worker. */
-const heldLimit = 10_000
+export const heldLimit = 10_000
 const closeLimitMs = 5000
 /** Notifications are at most so large; a queue that takes less refuses them without a word. */
 const notificationBytes = 65_536
