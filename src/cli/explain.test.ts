@@ -93,3 +93,19 @@ test('a binary file does not disturb the terminal', async () => {
   assert.match(out, /first record \\x1b\]0;title\\x07/)
   assert.ok(!out.includes('\u001b'))
 })
+
+test('of several pipelines the one that lists the bucket explains its objects, not one that is told of objects in any', async () => {
+  await using bed = await startTestbed()
+  bed.s3.put('a.log', 'one\n')
+  const s3 = `region: us-east-1, endpoint: "${bed.s3.endpoint}"`
+  writeFileSync(
+    bed.config,
+    `pipelines:
+  - { name: told, source: { type: s3_sqs, queue_url: "http://127.0.0.1:1/1/q", ${s3} }, sink: { type: stdout }, state: { file_path: "${join(bed.folder, 'a.json')}" } }
+  - { name: lists, source: { type: s3_scan, bucket: logs, ${s3}, force_path_style: true }, sink: { type: http, endpoints: ["${bed.input.url}"] }, state: { file_path: "${join(bed.folder, 'b.json')}" } }
+`,
+  )
+  const { out, err } = await bed.run(['explain', 's3://logs/a.log'])
+  assert.equal(err, '')
+  assert.match(out, /goes to +http http:/)
+})

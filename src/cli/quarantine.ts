@@ -106,6 +106,12 @@ function entryLines(entry: QuarantineEntry): string {
   )
 }
 
+/** `last` is given where records between the first and it are not kept. */
+function recordsPlace(first: number, records: number, last: number | undefined): string {
+  const span = `${count(first)} to ${count(last ?? first + records - 1)} of the object, counted from 0`
+  return last === undefined ? `records ${span}` : `${count(records)} of the records ${span}`
+}
+
 function describeEntry(pipeline: string, entry: QuarantineEntry, rejected: RejectedRecords | undefined): string {
   const { id, object, reason, position, createdMs, requeued } = entry
   const first = entry.kind === 'records' ? entry.firstRecord : position.records
@@ -113,7 +119,7 @@ function describeEntry(pipeline: string, entry: QuarantineEntry, rejected: Rejec
     entry.kind === 'message'
       ? 'the whole message, which was deleted from the queue'
       : entry.kind === 'records'
-        ? `records ${count(first)} to ${count(first + entry.records - 1)} of the object, counted from 0`
+        ? recordsPlace(first, entry.records, rejected?.numbers?.at(-1))
         : first > 0
           ? `after ${count(first)} records, which were delivered`
           : 'nothing of it could be read'

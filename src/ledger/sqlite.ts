@@ -121,7 +121,7 @@ export class SqliteLedger implements Ledger {
         }
         this.#meta.totals = { ...totals, lastTimeMs: timeMs, lastKey: state.last_processed_file }
         log.warn(
-          { statePath, time: iso(timeMs) },
+          { statePath, from: iso(timeMs) },
           'state.json without a ledger: going on from its time less lookback; some objects may be sent again',
         )
       } else if (!this.#meta.written.includes(state.last_processed_timestamp)) {
@@ -295,7 +295,7 @@ export class SqliteLedger implements Ledger {
       this.#lastFile = ''
       writeMeta(this.#db, this.#meta)
       log.warn(
-        { time: iso(timeMs), readAgain: again, unfinishedLeftAlone: left },
+        { from: iso(timeMs), readAgain: again, unfinishedLeftAlone: left },
         isBack ? 'moved back: objects from this time on are read again' : 'moved on: older objects are left alone',
       )
     })

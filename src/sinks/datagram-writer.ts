@@ -8,7 +8,7 @@
  *   after a refusal    longer, until a batch has passed
  *   else               as long as an answer from the same network takes
  *
- * One that comes later yet is told of, and holds back the next batch: that must not follow the last one into the void.
+ * One that comes later yet is warned of, and fails the next batch before it is sent: that must not follow the last one into the void.
  */
 import { createSocket, type Socket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
@@ -121,6 +121,7 @@ export class DatagramWriter implements AsyncDisposable {
     o.signal.addEventListener('abort', stop)
     socket.isIdle = false
     try {
+      if (o.signal.aborted) stop()
       if (socket.failure !== undefined) throw socket.failure
       const result = await send(socket)
       await socket.flush()

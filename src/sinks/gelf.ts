@@ -325,8 +325,9 @@ Bytes that are no UTF-8 become U+FFFD: JSON cannot carry them.
   whole after that; a batch whose connection breaks before is sent again as a whole. Lost without a trace is what lay in the socket buffers of
   both machines when the receiver, its machine or the network died, or when it was restarted while records flowed. The connection is looked at before each batch, so that a receiver that was
   merely stopped while nothing was being sent costs nothing.
-- \`udp\`: whatever the network or a full receiver drops is lost. A refusal (ICMP port unreachable) that comes back within 5 ms (100 ms on
-  a new socket, 500 ms after a refusal) sends the batch again; a later one only warns of the loss and holds back the next batch. Graylog drops a chunked message that is not complete after 5 s.
+- \`udp\`: whatever the network or a full receiver drops is lost. A refusal (ICMP port unreachable) that comes back within 5 ms (100 ms on a
+  new socket, 500 ms after a refusal) sends the batch again; a later one is only warned of: what was refused is lost. Graylog drops a chunked
+  message that is not complete after 5 s.
   Receivers built on go-gelf take datagrams of at most 1420 bytes: set \`chunk_size: 1420\` for them.`,
   config: gelfConfig,
   place: ({ endpoints }) => endpoints.map(urlWithoutSecrets).join(', '),

@@ -145,7 +145,7 @@ sent again. The element is left out of messages where it would take half of \`ma
 has taken all of it and the connection is whole. What is still in socket buffers when the receiver or the network dies, or the receiver is
 restarted while records flow, is lost without a word; so is what a receiver had not yet stored when it crashed. UDP loses what does not fit, and says nothing. Only a port where nobody listens
 may be noticed: a refusal (ICMP) that comes back within 5 ms (100 ms on a new socket, 500 ms after a refusal) sends the batch again; a later
-one only warns of the loss and holds back the next batch. Where no record may be lost, use a receiver that answers (\`http\`, \`elasticsearch\`, \`kafka\`).`,
+one is only warned of: what was refused is lost. Where no record may be lost, use a receiver that answers (\`http\`, \`elasticsearch\`, \`kafka\`).`,
   config: syslogConfig,
   place: ({ endpoints }) => endpoints.join(', '),
   examples: [

@@ -108,6 +108,7 @@ export class Messages {
       isUnderWay: (id) => this.#waiting.has(id),
       isSettled: (id) => this.#isSettled(id),
       isStopping: () => this.isStopping,
+      failed: (messageId) => this.#fail(messageId),
       read: (object) => this.#read(object),
       changed: o.changed,
     })
@@ -298,12 +299,16 @@ export class Messages {
     else this.#stopped.push(lease)
   }
 
+  #fail(messageId: string): void {
+    if (this.#failedIds.size < failedLimit) this.#failedIds.add(messageId)
+  }
+
   #failed({ lease, message, problem, failed, isStopped }: Pending): void {
     const { ledger, log } = this.#context
     const { id: messageId, receives, body } = message
     this.tally.failed += 1
     this.#metrics.sqs_messages_failed_total.add(1)
-    if (this.#failedIds.size < failedLimit) this.#failedIds.add(messageId)
+    this.#fail(messageId)
     const reason = problem?.reason
     // What was stopped was not read: only its message knows of it.
     if (isStopped || this.#hasDeadLetters() || lease.receives < this.#config.max_receives) {

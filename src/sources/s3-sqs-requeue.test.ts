@@ -53,9 +53,11 @@ test('quarantine requeue: a message is understood when a mapping was added meanw
     await consumer.drain()
     const [entry] = consumer.ledger.quarantine()
     assert.match(entry?.reason ?? '', /is no S3 event/)
-    // Without a mapping it is as it was, and the mark is off.
+    // Without a mapping it is as it was, and the mark is off. A run that ends by itself has failed then.
+    await consumer.start()
     consumer.ledger.requeue('all')
     assert.deepEqual(await consumer.drain(), [])
+    assert.equal(consumer.source.progress.failed, 1)
     assert.deepEqual(consumer.ledger.requeued(), [])
     assert.equal(consumer.ledger.quarantine().length, 1)
     const mapping = { records_path: 'files', bucket_path: 'where', key_path: 'path' }

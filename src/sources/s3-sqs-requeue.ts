@@ -28,6 +28,8 @@ export interface RequeueOptions {
   /** True if the ledger knows that it needs no reading. */
   readonly isSettled: (id: string) => boolean
   readonly isStopping: () => boolean
+  /** A message that still cannot be dealt with. */
+  readonly failed: (messageId: string) => void
   /** Gives the object out, unless it is under way. */
   readonly read: (object: NotifiedS3Object) => void
   readonly changed: () => void
@@ -76,7 +78,7 @@ export class Requeue {
   /** The objects of a message: a mapping may understand it now. Never throws. */
   async #find(entryId: number): Promise<void> {
     if (this.#finding.has(entryId)) return
-    const { context, queue, understand, resolve, isSettled, isStopping, changed } = this.#o
+    const { context, queue, understand, resolve, isSettled, isStopping, failed, changed } = this.#o
     const { ledger, log, nowMs } = context
     this.#finding.add(entryId)
     try {
@@ -91,6 +93,7 @@ export class Requeue {
       }
       if (problems.length > 0) {
         const reason = problems.join('; ')
+        failed(records.object.id)
         // Takes the mark off: the entry stays until an operator asks again.
         ledger.rejectMessage({ id: records.object.id, queue, body, reason })
         log.error({ entry: entryId, reason }, 'a message of the quarantine still cannot be dealt with')
