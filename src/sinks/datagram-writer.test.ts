@@ -87,7 +87,8 @@ function writerTo(ports: number[], more: Partial<DatagramWriterOptions> = {}, li
 async function write(writer: DatagramWriter, text: string, lateMs?: number): Promise<string> {
   const send = async (socket: { send(datagram: Buffer): void }) => {
     socket.send(Buffer.from(text))
-    if (lateMs !== undefined) setTimeout(() => lastOpened().emit('error', refusal()), lateMs)
+    const opened = lastOpened()
+    if (lateMs !== undefined) setTimeout(() => opened.emit('error', refusal()), lateMs)
     return text
   }
   return await writer.write(send, live)
@@ -150,7 +151,7 @@ test('a refusal that comes after its batch is warned of, and fails the next writ
   await write(writer, 'a')
   lastOpened().emit('error', refusal())
   assert.equal(warnings().length, 1)
-  const error = await failureOf(write(writer, 'b'))
+  const error = await failureOf(writer.write(async () => assert.fail('it was sent'), live))
   assert.equal(error.code, 'sink.unavailable')
   assert.match(error.message, /ECONNREFUSED \(is the receiver running/)
   await write(writer, 'c')

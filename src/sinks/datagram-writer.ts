@@ -12,12 +12,13 @@
  */
 import { createSocket, type Socket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
-import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log, Signal } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { Slots } from '../core/slots.ts'
 import { TimeLimit } from '../core/time-limit.ts'
 import { untilAborted } from '../core/until-aborted.ts'
+import { pollOnce } from './poll-once.ts'
 
 /** How long a batch waits for a refusal: usually, as the first one on a socket, and after a refusal. */
 const echoMs = 5
@@ -329,12 +330,6 @@ class OpenSocket implements DatagramSocket {
     this.fail(new Error('the socket was closed'))
     this.#socket.close()
   }
-}
-
-/** One whole look of the event loop at all sockets: a single turn may already be past them. */
-async function pollOnce(): Promise<void> {
-  await turn()
-  await turn()
 }
 
 function interrupted(what: string, cause: unknown): StreamError {

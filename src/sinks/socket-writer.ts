@@ -13,12 +13,12 @@
  * The end of the peer's side counts as a close: a receiver that only half-closed may read on, or may not.
  */
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
-import { setImmediate as turn } from 'node:timers/promises'
 import { connect as connectTls, TLSSocket } from 'node:tls'
 import type { Log, Signal } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { Slots } from '../core/slots.ts'
 import { TimeLimit } from '../core/time-limit.ts'
+import { pollOnce } from './poll-once.ts'
 import type { TlsOptions } from './tls.ts'
 
 /** How long a new connection must live before it is written to; a TLS session ticket proves the same sooner. */
@@ -343,12 +343,6 @@ class Connection {
     await closed
     clearTimeout(timer)
   }
-}
-
-/** One whole look of the event loop at all sockets: a single turn may already be past them. */
-async function pollOnce(): Promise<void> {
-  await turn()
-  await turn()
 }
 
 function interrupted(what: string, cause: unknown): StreamError {
