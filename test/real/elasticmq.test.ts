@@ -54,6 +54,8 @@ test('the queue is killed and started again in the middle: nothing is lost', asy
   } finally {
     await source.sqs.restart()
   }
+  // It answers before it has read its messages, and calls the queue empty then.
+  await until(async () => !(await source.isEmpty('killed')), streamer, { what: 'the messages to be there', everyMs: 20 })
   await drained('killed', streamer)
   const { code } = await streamer.kill('SIGTERM')
   assert.equal(code, 0, streamer.output.slice(-3000))
