@@ -1,7 +1,7 @@
 /** From a configured pipeline to its living parts. */
 import { hostname } from 'node:os'
 import type { PipelineConfig } from '../config/pipeline.ts'
-import type { Context, Log, Meter, Sink, Source, SourceDefinition } from '../core/component.ts'
+import type { Context, Log, Meter, ObjectSink, Sink, Source, SourceDefinition } from '../core/component.ts'
 import type { DecodeLimits } from '../decoders/decoding.ts'
 import { createShape, type Shape } from '../filters/shape.ts'
 import { createFormats } from '../formats/compile.ts'
@@ -11,7 +11,7 @@ import { openLedger } from '../ledger/sqlite.ts'
 import { registry } from '../registry.ts'
 import { labelled } from '../telemetry/meter.ts'
 
-export interface Assembled extends AsyncDisposable {
+interface Parts extends AsyncDisposable {
   readonly config: PipelineConfig
   readonly context: Context
   readonly formats: Formats
@@ -19,8 +19,11 @@ export interface Assembled extends AsyncDisposable {
   readonly limits: DecodeLimits
   readonly ledger: Ledger
   readonly source: Source
-  readonly sink: Sink
 }
+
+/** What goes from source to sink decides what runs: a Pipeline, or a Copier. */
+export type Assembled = Parts &
+  ({ readonly sends: 'records'; readonly sink: Sink } | { readonly sends: 'objects'; readonly sink: ObjectSink })
 
 /** `run`: to run it. `exclusive`: to move its place. `shared`: to look at it while it may be running. `readonly`: writes nothing at all. */
 export type LedgerMode = 'run' | 'exclusive' | 'shared' | 'readonly'
@@ -49,7 +52,12 @@ export function contextOf({ name }: PipelineConfig, o: { readonly log: Log; read
   return { pipeline: name, log: o.log, meter: labelled(o.meter, { pipeline: name }), nowMs: Date.now }
 }
 
-export function ledgerOf(config: PipelineConfig, mode: LedgerMode, log: Log): Ledger {
+export function ledgerOf(
+  config: PipelineConfig,
+  mode: LedgerMode,
+  log: Log,
+  o: { readonly deferred?: boolean } = {},
+): Ledger {
   const { state } = config
   const nowMs = Date.now()
   const { start: startOf, isShared } = sourceDefinition(config)
@@ -62,6 +70,7 @@ export function ledgerOf(config: PipelineConfig, mode: LedgerMode, log: Log): Le
     startMs: start?.startMs ?? 0,
     retentionMs: state.retention,
     lookbackMs: start?.lookbackMs ?? 0,
+    ...o,
   })
 }
 
@@ -79,6 +88,8 @@ export async function assemble(
     readonly log: Log
     readonly meter: Meter
     readonly wrap?: (ledger: Ledger) => Ledger
+    /** Outcomes are written by `save` only. */
+    readonly deferred?: boolean
   },
 ): Promise<Assembled> {
   const context = contextOf(config, o)
@@ -86,9 +97,14 @@ export async function assemble(
   await using stack = new AsyncDisposableStack()
   const sinkDefinition = registry.sinks.find(({ type }) => type === config.sink.type)
   if (!sinkDefinition) throw new Error(`no sink of type ${config.sink.type}`)
-  const sink = stack.use(await sinkDefinition.create(config.sink, context))
-  const opened = stack.use(ledgerOf(config, o.mode, o.log))
+  const opened = ledgerOf(config, o.mode, o.log, { deferred: o.deferred ?? false })
   const ledger = o.wrap ? o.wrap(opened) : opened
+  stack.use(opened)
+  const { objects } = sinkDefinition
+  const sends = objects?.wanted(config.sink)
+    ? { sends: 'objects' as const, sink: await objects.create(config.sink, { ...context, uploads: ledger.uploads }) }
+    : { sends: 'records' as const, sink: await sinkDefinition.create(config.sink, context) }
+  stack.use(sends.sink)
   const timeFromKey = (key: string) => formats.timeFromKey(key)
   const dryRun = o.mode === 'readonly'
   const source = stack.use(sourceDefinition(config).create(config.source, { ...context, ledger, timeFromKey, dryRun }))
@@ -102,7 +118,7 @@ export async function assemble(
     limits: limitsOf(config),
     ledger,
     source,
-    sink,
+    ...sends,
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   }
 }

@@ -10,6 +10,7 @@ import { count, fileSize, utc } from '../telemetry/figures.ts'
 import { MemoryMeter } from '../telemetry/meter.ts'
 import { printable } from '../telemetry/text-line.ts'
 import { assemble } from './assemble.ts'
+import { planCopy } from './copy-plan.ts'
 import { placeOf } from './place.ts'
 import type { ExitCode, Io } from './program.ts'
 import { createCommandLog } from './run-log.ts'
@@ -24,6 +25,12 @@ export async function dryRun(loaded: LoadedConfig, io: Io): Promise<ExitCode> {
   for (const config of loaded.pipelines) {
     try {
       await using parts = await assemble(config, { mode: 'readonly', log, meter: new MemoryMeter(), wrap: unwritten })
+      if (parts.sends === 'objects') {
+        await parts.source.check({ signal: soft })
+        io.stdout(title(config))
+        code = (await planCopy(parts, io, { soft, hard })) || code
+        continue
+      }
       const sink = new CountingSink(parts.sink)
       let unknown = 0
       const pipeline = new Pipeline({
@@ -89,6 +96,8 @@ function unwritten(ledger: Ledger): Ledger {
     reject: () => undefined,
     rejectMessage: () => undefined,
     runs: ledger.runs,
+    uploads: ledger.uploads,
+    listed: () => undefined,
     release: () => undefined,
     folders: (sinceMs) => ledger.folders(sinceMs),
     prune: () => 0,
@@ -122,9 +131,12 @@ class CountingSink implements Sink {
   async [Symbol.asyncDispose](): Promise<void> {}
 }
 
-function heading({ name, source, sink }: PipelineConfig): string {
-  const columns = row(['records', 'bytes', 'time', 'compressed', 'format', 'key'])
-  return `# ${name}: from ${printable(placeOf(source))} to ${placeOf(sink)}\n${columns}`
+function title({ name, source, sink }: PipelineConfig): string {
+  return `# ${name}: from ${printable(placeOf(source))} to ${printable(placeOf(sink))}\n`
+}
+
+function heading(config: PipelineConfig): string {
+  return `${title(config)}${row(['records', 'bytes', 'time', 'compressed', 'format', 'key'])}`
 }
 
 /** A line for each object; a second one if it could not be read to its end. */

@@ -1,8 +1,9 @@
 /** `explain`: how one object, or a local file, would be read: compression, format, time, records, what goes on the wire. */
 import { createReadStream, existsSync, type Stats, statSync } from 'node:fs'
-import type { LoadedConfig } from '../config/pipeline.ts'
+import type { LoadedConfig, PipelineConfig } from '../config/pipeline.ts'
 import { recordAt } from '../core/block.ts'
 import { explainError, StreamError } from '../core/errors.ts'
+import { objectName } from '../core/object-name.ts'
 import { Slots } from '../core/slots.ts'
 import { decode } from '../decoders/decode.ts'
 import type { DecodeLimits, Decoding, OpenBytes } from '../decoders/decoding.ts'
@@ -84,33 +85,31 @@ function localFile(path: string, { size, mtimeMs }: Stats): Target {
 }
 
 async function explainKey(target: string, loaded: LoadedConfig, io: Io): Promise<ExitCode> {
-  const [isUrl, named, rest] = /^s3:\/\/([^/]*)\/?(.*)$/s.exec(target) ?? []
+  const [, scheme, named, rest] = /^(s3|sftp|file):\/\/([^/]*)\/?(.*)$/s.exec(target) ?? []
   const key = rest ?? target
-  if (isUrl !== undefined && key === '') {
-    io.stderr(`${printable(target)} names no object: write s3://bucket/key\n`)
+  if (key === '') {
+    io.stderr(`${printable(target)} names no object: write s3://bucket/key, or sftp://host/path\n`)
     return 2
   }
-  // A source without a bucket of its own is told of objects in any.
-  const { pipelines } = loaded
-  const config =
-    pipelines.find(({ source }) => named === undefined || source.bucket === named) ??
-    pipelines.find(({ source }) => source.bucket === undefined)
+  const config = scheme === undefined ? loaded.pipelines[0] : pipelineOf(loaded, scheme, named ?? '')
   if (!config) {
-    const buckets = loaded.pipelines.map(({ source }) => String(source.bucket)).join(', ')
-    io.stderr(`no pipeline reads bucket ${named}; there is: ${buckets}\n`)
+    const places = loaded.pipelines.map(({ source }) => placeOf(source)).join(', ')
+    io.stderr(`no pipeline reads ${printable(`${scheme}://${named}`)}; there is: ${printable(places)}\n`)
     return 2
   }
   const prefix = String(config.source.prefix ?? '')
   const log = createCommandLog(io)
   await using parts = await assemble(config, { mode: 'readonly', log, meter: new MemoryMeter() })
-  const object = await parts.source.find(key, { signal: io.soft, bucket: named }).catch((error: unknown) => {
-    if (!(error instanceof StreamError) || error.code !== 'source.vanished' || key.startsWith(prefix)) throw error
-    const hint = `the keys of pipeline ${config.name} begin with "${prefix}"`
-    throw new StreamError(error.code, `${error.message}; ${hint}`, { cause: error.cause })
-  })
+  const object = await parts.source
+    .find(key, { signal: io.soft, bucket: scheme === 's3' ? named : undefined })
+    .catch((error: unknown) => {
+      if (!(error instanceof StreamError) || error.code !== 'source.vanished' || key.startsWith(prefix)) throw error
+      const hint = `the keys of pipeline ${config.name} begin with "${prefix}"`
+      throw new StreamError(error.code, `${error.message}; ${hint}`, { cause: error.cause })
+    })
   const code = await tell(
     {
-      name: `s3://${object.bucket}/${object.key}`,
+      name: objectName(object),
       key: object.key,
       size: object.size,
       modifiedMs: object.lastModifiedMs,
@@ -121,8 +120,20 @@ async function explainKey(target: string, loaded: LoadedConfig, io: Io): Promise
   )
   const outside = key.startsWith(prefix) ? '' : `; it never will be, because it is outside of prefix "${prefix}"`
   line(io, 'ledger', `${describeEntry(parts.ledger.find(object.id))}${outside}`)
-  line(io, 'goes to', placeOf(config.sink))
+  line(io, 'goes to', parts.sends === 'objects' ? `${parts.sink.placeOf(object)}, as it is` : placeOf(config.sink))
   return code
+}
+
+/** The pipeline that reads there. A queue has no bucket of its own: it is told of objects in any. */
+function pipelineOf({ pipelines }: LoadedConfig, scheme: string, named: string): PipelineConfig | undefined {
+  const host = named.replace(/^.*@/, '').replace(/:\d+$/, '')
+  if (scheme === 'file') return pipelines.find(({ source }) => source.type === 'directory')
+  if (scheme === 'sftp') return pipelines.find(({ source }) => source.type === 'sftp' && source.host === host)
+  const ofBuckets = pipelines.filter(({ source }) => source.type === 's3_scan' || source.type === 's3_sqs')
+  return (
+    ofBuckets.find(({ source }) => source.bucket === named) ??
+    ofBuckets.find(({ source }) => source.bucket === undefined)
+  )
 }
 
 function describeEntry(entry: ObjectEntry | undefined): string {

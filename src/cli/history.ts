@@ -1,4 +1,5 @@
 /** `history`: the last runs, and what became of the last objects. */
+import { objectName } from '../core/object-name.ts'
 import type { ObjectEntry, ObjectState, RunEntry } from '../ledger/ledger.ts'
 import { count, fileSize, utc } from '../telemetry/figures.ts'
 import { printable } from '../telemetry/text-line.ts'
@@ -122,7 +123,7 @@ function runLines(run: RunEntry): string {
 
 function objectLines({ bucket, key, state, counts, attempts, error, startedMs, updatedMs }: ObjectEntry): string {
   const took = startedMs > 0 ? duration(updatedMs - startedMs) : ''
-  const end = `${count(attempts)}  s3://${bucket}/${key}`
+  const end = `${count(attempts)}  ${objectName({ bucket, key })}`
   const line = row([utc(updatedMs), state, took], figuresOf(counts), end)
   return error === undefined ? line : `${line}${' '.repeat(22)}${printable(error)}\n`
 }

@@ -2,7 +2,9 @@
 import { existsSync } from 'node:fs'
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { closest } from '../config/closest.ts'
+import { parseDuration } from '../config/fields.ts'
 import { version } from '../telemetry/version.ts'
+import type { CopyFlags } from './copy-request.ts'
 
 /** 0 ok, 1 run failed, 2 bad config or command line, 3 check failed. */
 export type ExitCode = 0 | 1 | 2 | 3
@@ -132,6 +134,51 @@ export function createCommands(
       },
     )
 
+  root
+    .command('copy')
+    .description(
+      'copy files, once: from an SFTP server, a bucket or this machine to S3; the same command goes on where an interrupted one was',
+    )
+    .argument('[source]', 'sftp://user@host/path, s3://bucket/folder/, or a local path; * and ** in paths of files')
+    .argument('[destination]', 's3://bucket/folder/ (or s3://bucket/key for one file)')
+    .option('-i, --identity <file>', 'private key for the SFTP server (default: as ssh, or SFTP_PASSWORD)')
+    .option('--known-hosts <file>', 'host keys of SFTP servers (default: ~/.ssh/known_hosts)')
+    .option('--host-key <fingerprint>', 'SHA256 fingerprint of the host key, instead of known hosts', collect)
+    .option('--include <glob>', 'only these files, by their path below SOURCE (may be given again)', collect)
+    .option('--exclude <glob>', 'not these files (may be given again)', collect)
+    .option('--no-recursive', 'not the folders below SOURCE')
+    .option('--part-size <size>', 'size of a part of an upload (default: 8MiB)')
+    .addOption(new Option('--read-concurrency <n>', 'parts read at once (default: 6)').argParser(entryCount))
+    .addOption(new Option('--upload-concurrency <n>', 'parts sent at once (default: 10)').argParser(entryCount))
+    .addOption(new Option('--files <n>', 'files copied at once (default: 8)').argParser(entryCount))
+    .addOption(new Option('--sessions <n>', 'connections to the SFTP server').argParser(entryCount))
+    .option('--verify <how>', 'checksum, size or read_back (default: checksum)')
+    .option('--checksum <which>', 'crc64nvme, or when_required for S3-compatible servers that know none')
+    .option('--if-exists <what>', 'overwrite, skip or fail (default: overwrite)')
+    .option('--storage-class <class>', 'storage class of what is written')
+    .option('--endpoint <url>', 'S3-compatible server instead of AWS (also S3_ENDPOINT_URL)')
+    .option('--region <region>', 'AWS region')
+    .option('--source-endpoint <url>', 'server of a source bucket, if it is another one')
+    .option('--source-region <region>', 'region of a source bucket, if it is another one')
+    .option('--after <what>', 'what becomes of files that were copied: none, delete or move (default: none)')
+    .option('--move-to <folder>', 'where copied files are moved to, at the source')
+    .option('--pushgateway <url>', 'push metrics to this Prometheus Pushgateway')
+    .option('--state <file>', 'where an interrupted copy is remembered (default: below ~/.local/state/s3-streamer)')
+    .option('--dry-run', 'list what would be copied, and where to')
+    .option('--abandon', 'give up an interrupted copy: remove what it stored of unfinished files, and forget it')
+    .option('--json', 'tell files, progress and the end as JSON lines on standard output')
+    .action(
+      async (
+        source: string | undefined,
+        destination: string | undefined,
+        flags: CopyFlags & { json?: boolean; dryRun?: boolean; abandon?: boolean },
+      ) => {
+        const { copy } = await import('./copy.ts')
+        const { json = false, dryRun = false, abandon = false } = flags
+        await finish(copy(source, destination, { ...flags, json, dryRun, abandon }, whole))
+      },
+    )
+
   const state = root.command('state').description('show or move the place in the bucket')
   ofPipeline(state, 'show', 'how far it got, and what is under way')
     .option('--json', 'as JSON, a line for each pipeline')
@@ -150,6 +197,21 @@ export function createCommands(
     .action(async (flags: CommonFlags & { yes?: boolean }) => {
       const { resetState } = await import('./state.ts')
       await finish(resetState({ ...flags, yes: flags.yes ?? false }, whole))
+    })
+
+  ofPipeline(state, 'uploads', 'uploads of whole objects that were begun and are not over, here and at the server')
+    .option('--abort', 'remove what they have stored; the streamer must not be running')
+    .option('--unknown', 'with --abort: those, too, that this state does not know')
+    .addOption(
+      new Option('--older-than <duration>', 'only those begun at least so long ago')
+        .argParser(durationMs)
+        .default(0, '0s'),
+    )
+    .option('--json', 'as JSON lines')
+    .action(async (flags: CommonFlags & { abort?: boolean; unknown?: boolean; olderThan: number; json?: boolean }) => {
+      const { uploads } = await import('./uploads.ts')
+      const { abort = false, unknown = false, json = false } = flags
+      await finish(uploads({ ...flags, abort, unknown, json }, whole))
     })
 
   const quarantine = root.command('quarantine').description('objects and records that could not be delivered')
@@ -217,6 +279,16 @@ function entryId(text: string): number {
 function entryCount(text: string): number {
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text)
   throw new InvalidArgumentError('It is a whole number from 1 on.')
+}
+
+function durationMs(text: string): number {
+  const ms = parseDuration(text)
+  if (ms !== undefined) return ms
+  throw new InvalidArgumentError('Write a number with a unit, like 24h or 30m.')
+}
+
+function collect(text: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), text]
 }
 
 function entryIds(text: string, before: number[] | undefined): number[] {

@@ -1,6 +1,6 @@
 /** The progress bar of `run --once` in a terminal: one line on standard error, redrawn a few times a second. */
 import type { Source } from '../core/component.ts'
-import type { Pipeline } from '../core/pipeline.ts'
+import type { Flow } from '../core/flow.ts'
 import { count, fileSize } from '../telemetry/figures.ts'
 
 const barWidth = 24
@@ -8,7 +8,7 @@ const redrawMs = 200
 
 export class Progress {
   readonly #write: (text: string) => void
-  readonly #followed: Array<{ readonly pipeline: Pipeline; readonly source: Source }> = []
+  readonly #followed: Array<{ readonly flow: Flow; readonly source: Source }> = []
   readonly #startMs = Date.now()
   readonly #timer: NodeJS.Timeout
   /** True while the bar stands on the screen, or is only away for the line being written. */
@@ -20,8 +20,8 @@ export class Progress {
     this.#timer.unref()
   }
 
-  follow(pipeline: Pipeline, source: Source): void {
-    this.#followed.push({ pipeline, source })
+  follow(flow: Flow, source: Source): void {
+    this.#followed.push({ flow, source })
   }
 
   /** Takes the bar away, so that something else can be written. */
@@ -46,8 +46,8 @@ export class Progress {
     let bytes = 0
     let records = 0
     let complete = true
-    for (const { pipeline, source } of this.#followed) {
-      const { objects, delivered, bytes: read } = pipeline.totals
+    for (const { flow, source } of this.#followed) {
+      const { objects, delivered, bytes: read } = flow.totals
       found += source.progress.found
       complete &&= source.progress.complete
       settled += Object.values(objects).reduce((sum, n) => sum + n, 0)

@@ -1,5 +1,6 @@
 /** `quarantine`: what could not be delivered, why, and trying it again. */
 import { recordAt } from '../core/block.ts'
+import { objectName } from '../core/object-name.ts'
 import type { QuarantineEntry, RejectedRecords } from '../ledger/ledger.ts'
 import { count, fileSize, utc } from '../telemetry/figures.ts'
 import { printable } from '../telemetry/text-line.ts'
@@ -89,9 +90,7 @@ function unknownEntry(id: number): string {
 
 /** The object, or the message that is kept. */
 function nameOf({ kind, object }: QuarantineEntry): string {
-  return kind === 'message'
-    ? `queue ${object.key.split('#', 1)[0]}, message ${object.id}`
-    : `s3://${object.bucket}/${object.key}`
+  return kind === 'message' ? `queue ${object.key.split('#', 1)[0]}, message ${object.id}` : objectName(object)
 }
 
 function entryLines(entry: QuarantineEntry): string {

@@ -1,7 +1,9 @@
 /** `run`: until stopped, once, or dry. */
 import type { Totals } from '../core/account.ts'
 import type { Log } from '../core/component.ts'
+import { Copier } from '../core/copier.ts'
 import { explainError, StreamError } from '../core/errors.ts'
+import type { Flow } from '../core/flow.ts'
 import { Pipeline } from '../core/pipeline.ts'
 import { fileSize } from '../telemetry/figures.ts'
 import { MemoryMeter } from '../telemetry/meter.ts'
@@ -9,6 +11,7 @@ import { version } from '../telemetry/version.ts'
 import { type Assembled, assemble } from './assemble.ts'
 import { openConfig } from './config-file.ts'
 import { dryRun } from './dry-run.ts'
+import { MetricsPush } from './metrics-push.ts'
 import { placeOf } from './place.ts'
 import type { ExitCode, Io } from './program.ts'
 import { Progress } from './progress.ts'
@@ -37,7 +40,16 @@ export async function run(flags: RunFlags, io: Io): Promise<ExitCode> {
       const named = loaded.pipelines.length === 1 ? log : log.child({ pipeline: config.name })
       assembled.push(stack.use(await assemble(config, { mode: 'run', log: named, meter })))
     }
-    return await runAll(assembled, flags, io, progress)
+    const flows = assembled.map((parts) => flowOf(parts))
+    const copiers = flows.filter((flow) => flow instanceof Copier)
+    const push = stack.use(new MetricsPush(loaded.pushgateway, { meter, copiers, log }))
+    let code: ExitCode = 1
+    try {
+      code = await runAll(assembled, flows, flags, io, progress)
+    } finally {
+      await push.end({ success: code === 0, signal: io.hard })
+    }
+    return code
   } catch (error) {
     if (!(error instanceof StreamError)) throw error
     log.error({ code: error.code }, explainError(error))
@@ -49,6 +61,7 @@ export async function run(flags: RunFlags, io: Io): Promise<ExitCode> {
 
 async function runAll(
   assembled: readonly Assembled[],
+  flows: readonly Flow[],
   flags: RunFlags,
   io: Io,
   progress: Progress | undefined,
@@ -56,16 +69,10 @@ async function runAll(
   // A pipeline that breaks stops the others in good order.
   const broken = new AbortController()
   const soft = AbortSignal.any([io.soft, broken.signal])
-  const runs = assembled.map((parts) => {
-    const pipeline = new Pipeline({
-      ...parts,
-      log: parts.context.log,
-      meter: parts.context.meter,
-      nowMs: Date.now,
-      saveIntervalMs: parts.config.state.save_interval,
-    })
-    progress?.follow(pipeline, parts.source)
-    return runOne(parts, pipeline, flags, { soft, hard: io.hard }).catch((error: unknown): ExitCode => {
+  const runs = assembled.map((parts, i) => {
+    const flow = flows[i] as Flow
+    progress?.follow(flow, parts.source)
+    return runOne(parts, flow, flags, { soft, hard: io.hard }).catch((error: unknown): ExitCode => {
       if (!soft.aborted) broken.abort(error)
       const stack = error instanceof StreamError ? undefined : error instanceof Error ? error.stack : undefined
       parts.context.log.error({ ...(stack === undefined ? {} : { stack }) }, explainError(error))
@@ -77,9 +84,16 @@ async function runAll(
   return codes.find((code) => code !== 0) ?? 0
 }
 
+function flowOf(parts: Assembled): Flow {
+  const { config, context } = parts
+  const { log, meter, nowMs } = context
+  const common = { log, meter, nowMs, saveIntervalMs: config.state.save_interval }
+  return parts.sends === 'objects' ? new Copier({ ...parts, ...common }) : new Pipeline({ ...parts, ...common })
+}
+
 async function runOne(
   parts: Assembled,
-  pipeline: Pipeline,
+  flow: Flow,
   flags: RunFlags,
   o: { readonly soft: AbortSignal; readonly hard: AbortSignal },
 ): Promise<ExitCode> {
@@ -104,10 +118,10 @@ async function runOne(
   })
   const startMs = Date.now()
   const mode = flags.once ? 'once' : 'daemon'
-  const record = new RunRecord({ ledger: parts.ledger, source, mode, totals: () => pipeline.totals, log })
+  const record = new RunRecord({ ledger: parts.ledger, source, mode, totals: () => flow.totals, log })
   let totals: Totals
   try {
-    totals = await pipeline.run({ once: flags.once, soft: o.soft, hard })
+    totals = await flow.run({ once: flags.once, soft: o.soft, hard })
   } catch (error) {
     record.end('failed', error)
     throw error

@@ -92,8 +92,15 @@ class Loader {
     this.#checkPipelines(pipelines)
     if (file) this.#warn(file, pipelines)
     if (this.#problems.length > 0) throw invalid(this.#problems)
-    const { level, format } = (file as FileConfig).logging
-    return { pipelines, logging: { level, format }, warnings: this.#warnings, schema: inputSchema(general) }
+    const { logging, pushgateway } = file as FileConfig
+    const { level, format } = logging
+    return {
+      pipelines,
+      logging: { level, format },
+      pushgateway,
+      warnings: this.#warnings,
+      schema: inputSchema(general),
+    }
   }
 
   #parseMapped(general: ReturnType<typeof fileSchema>, value: Record<string, unknown>): FileConfig | undefined {
@@ -142,7 +149,8 @@ class Loader {
   #checkPipelines(pipelines: readonly PipelineConfig[]): void {
     const names = new Set<string>()
     const stateFiles = new Map<string, string>()
-    for (const [i, { name, source, state, formats, default_format: wanted }] of pipelines.entries()) {
+    for (const [i, pipeline] of pipelines.entries()) {
+      const { name, source, sink, state, formats, default_format: wanted } = pipeline
       const report = (path: Path, message: string) =>
         this.#report({ path: ['pipelines', i, ...path], message }, { mapped: this.#seed })
       if (names.has(name)) report(['name'], `there is another pipeline "${name}": each needs a name of its own`)
@@ -158,6 +166,14 @@ class Loader {
           ['source', 'bucket'],
           `holds a path: name the bucket "${bucket}" only and put "${path.join('/')}" into prefix`,
         )
+      }
+      const takesObjects = this.#registry.sinks.find(({ type }) => type === sink.type)?.objects
+      if (takesObjects?.wanted(sink)) {
+        for (const key of shapeKeys.filter((key) => isSet(pipeline[key])))
+          report(
+            [key],
+            'has no effect on objects that are copied as they are: set sink.mode to records, or leave it out',
+          )
       }
       const known = ['auto', ...formats.map((format) => format.name), ...presets.map((preset) => preset.name)]
       if (!known.includes(wanted)) {
@@ -201,6 +217,12 @@ class Loader {
     const filled = variable === undefined && !key ? this.#tree.placeholders.get(pathKey(path)) : undefined
     return { where, path: showPath(path), message: filled === undefined ? message : `${message} (from ${filled})` }
   }
+}
+
+const shapeKeys = ['match', 'exclude', 'filter', 'replace', 'redact', 'envelope'] as const
+
+function isSet(value: string | readonly unknown[] | undefined): boolean {
+  return typeof value === 'string' ? value !== 'raw' : (value?.length ?? 0) > 0
 }
 
 type ParsedPipeline = FileConfig['pipelines'][number]

@@ -4,6 +4,7 @@ import type { Registry } from '../core/component.ts'
 import { type ShapeConfig, shapeFields } from '../filters/schema.ts'
 import type { FormatConfig } from '../formats/format.ts'
 import { formatSchema } from '../formats/schema.ts'
+import { type PushgatewayConfig, pushgatewayConfig } from '../telemetry/pushgateway-config.ts'
 import { duration, secret, size } from './fields.ts'
 import type { JsonSchema } from './json-schema.ts'
 
@@ -91,6 +92,7 @@ export const commonFields = {
     })
     .prefault({})
     .meta({ description: 'Health checks over HTTP.' }),
+  pushgateway: pushgatewayConfig.optional(),
 }
 
 export const redisSchema = z
@@ -186,6 +188,8 @@ export interface ConfigProblem {
 export interface LoadedConfig {
   readonly pipelines: readonly PipelineConfig[]
   readonly logging: { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly format: 'json' | 'text' }
+  /** undefined: metrics are pushed nowhere. */
+  readonly pushgateway: PushgatewayConfig | undefined
   readonly warnings: readonly ConfigProblem[]
   /** The schema of the general form, to show values with their units. */
   readonly schema: JsonSchema

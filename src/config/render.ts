@@ -10,8 +10,8 @@ import { seedSchema } from './seed-form.ts'
 
 /** What is in force, in the general form and with all defaults; secrets are hidden. */
 export function describeConfig(loaded: LoadedConfig): string {
-  const { pipelines, logging, schema } = loaded
-  return YAML.stringify(shown(schema, { pipelines, logging }), { lineWidth: 0 })
+  const { pipelines, logging, pushgateway, schema } = loaded
+  return YAML.stringify(shown(schema, { pipelines, logging, pushgateway }), { lineWidth: 0 })
 }
 
 function shown(schema: JsonSchema, value: unknown, key = ''): unknown {

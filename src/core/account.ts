@@ -14,6 +14,8 @@ export interface ObjectReport {
   readonly timeMs: number
   readonly counts: Counts
   readonly durationMs: number
+  /** Done without a copy: something of that name was at the destination and is to be left alone. */
+  readonly skipped?: boolean
 }
 
 export interface Totals extends Counts {
@@ -53,6 +55,7 @@ export const pipelineMetrics = {
 
 export class Account {
   readonly #log: Log
+  readonly #what: 'records' | 'objects'
   readonly #metrics: Bound<typeof pipelineMetrics>
   readonly #objects: Record<Outcome, number> = {
     done: 0,
@@ -64,8 +67,10 @@ export class Account {
   }
   #counts: Counts = nothingCounted
 
-  constructor(log: Log, meter: Meter) {
+  /** `what` goes to the sink: records of objects, or the objects themselves. */
+  constructor(log: Log, meter: Meter, what: 'records' | 'objects' = 'records') {
     this.#log = log
+    this.#what = what
     this.#metrics = meter.bind(pipelineMetrics, {})
   }
 
@@ -136,10 +141,13 @@ export class Account {
       ms: durationMs,
     }
     if (outcome === 'quarantined')
-      this.#log.error(facts, 'object in quarantine; what could be read of it was delivered')
+      this.#log.error(
+        facts,
+        `object in quarantine; ${this.#what === 'objects' ? 'it was not copied' : 'what could be read of it was delivered'}`,
+      )
     else if (outcome === 'failed') this.#log.error(facts, 'object failed; the next scan tries it again')
     else if (outcome === 'vanished' || outcome === 'replaced')
-      this.#log.warn(facts, `object ${outcome} before it was read`)
+      this.#log.warn(facts, `object ${outcome} before it was ${this.#what === 'objects' ? 'copied' : 'read'}`)
     else this.#log.debug(facts, `object ${outcome}`)
   }
 }

@@ -1,5 +1,5 @@
 import type * as z from 'zod'
-import type { Ledger } from '../ledger/ledger.ts'
+import type { Ledger, UploadEntry, UploadLog, UploadTarget } from '../ledger/ledger.ts'
 import type { Block } from './block.ts'
 import type { Counts } from './delivery.ts'
 import type { StreamError } from './errors.ts'
@@ -109,6 +109,73 @@ export interface Sink extends Component {
   write(batch: Batch, o: Signal): Promise<Refused | undefined>
 }
 
+/**
+ * A sink that takes whole objects, byte for byte. `open`, `send` and `complete` are tried again by the caller if they
+ * throw something transient, so each may be asked again for what it has done already.
+ */
+export interface ObjectSink extends Component {
+  /** Size of a part, in bytes, unless an object is so large that its parts must be larger. */
+  readonly partBytes: number
+  /** How many parts are read at once, and how many are sent at once; their sum is how many are in memory. */
+  readonly readConcurrency: number
+  readonly uploadConcurrency: number
+  readonly retry: RetryWaits & { readonly maxAttempts: number }
+  /** Where the object goes, for people: `s3://data/vendor/a.csv`. Throws a permanent StreamError if it has no place there. */
+  placeOf(object: ListedObject): string
+  /**
+   * Begins to store the object, or goes on with what an earlier attempt has stored of it. undefined: something is there
+   * already and is to be left alone. Throws a permanent StreamError if it can never be stored.
+   */
+  open(object: ListedObject, size: number, o: Signal): Promise<ObjectUpload | undefined>
+}
+
+/** One object on its way into an ObjectSink. Nothing of it is visible there before `complete`. */
+export interface ObjectUpload {
+  /** How many parts the object has; at least one, which is empty for an empty object. */
+  readonly partCount: number
+  /** Size of the largest part, in bytes. */
+  readonly partBytes: number
+  /** Parts that are still to be sent, in order. */
+  readonly missing: readonly ObjectPart[]
+  /**
+   * Stores one part. Called concurrently. `bytes` must not change before it returns; those of an object's only part not before
+   * `complete` returns, for nothing may be visible until then.
+   */
+  send(part: ObjectPart, bytes: Buffer, o: Signal): Promise<void>
+  /** After every part was sent: makes the object visible and verifies it. */
+  complete(o: Signal): Promise<void>
+  /** Removes what was stored. Throws if that cannot be told; it is then removed by a later attempt, or by an operator. */
+  abort(o: Signal): Promise<void>
+}
+
+export interface ObjectPart {
+  /** From 1. */
+  readonly number: number
+  readonly offset: number
+  readonly bytes: number
+}
+
+/** What an ObjectSink gets besides: the uploads that were begun, over runs. */
+export interface ObjectSinkContext extends Context {
+  readonly uploads: UploadLog
+}
+
+export interface UnfinishedUploads extends Disposable {
+  /** Those that the log knows, and others that the receiver has where this sink writes. */
+  list(o: Signal): AsyncIterable<UnfinishedUpload>
+  /** Removes its parts at the receiver, and what the log has of it. That it is gone already is no error. */
+  abort(upload: UnfinishedUpload, o: Signal): Promise<void>
+}
+
+export interface UnfinishedUpload extends UploadTarget {
+  readonly uploadId: string
+  readonly startedMs: number
+  /** What the log has of it. undefined: another program's, or begun by a run that could not write it down. */
+  readonly known: UploadEntry | undefined
+  /** False: the receiver has it no more; aborting makes the log forget it. */
+  readonly isAtServer: boolean
+}
+
 /** The limits a sink sets for its batches. */
 export interface BatchLimits {
   readonly records: number
@@ -148,6 +215,16 @@ export interface Source<O extends ListedObject = ListedObject> extends Component
   find(key: string, o: Signal & { readonly bucket?: string | undefined }): Promise<O>
   /** Bytes as they are stored, from `offset` on. A connection cut in the middle is resumed inside. */
   open(object: O, offset: number, o: Signal): AsyncIterable<Buffer>
+  /**
+   * Size of the object, in bytes, if it still is the one that was listed; a copy asks before the first byte and after the
+   * last. Throws source.replaced if it changed, source.vanished if it is gone.
+   */
+  confirm(object: O, o: Signal): Promise<number>
+  /**
+   * Fills `into` with the stored bytes from `offset` on; where that is up to the end, nothing may follow there. Called
+   * concurrently for parts of one object. Throws source.short_body if the object is longer or shorter than it was said to be.
+   */
+  fill(object: O, offset: number, into: Buffer, o: Signal): Promise<void>
   /** The ledger has written down what became of the object; called once for each one given out, unless the process stops first. */
   finished(object: O, outcome: Outcome, counts: Counts): void
 }
@@ -163,12 +240,14 @@ export interface ListedObject extends Origin {
   /** Bytes as stored, undefined if the server does not tell. */
   readonly size: number | undefined
   readonly lastModifiedMs: number
+  /** Its path below the folder that the source reads, for names made from it; the key if left out. */
+  readonly path?: string
 }
 
 /** All components the program knows, in the order of the reference pages. */
 export interface Registry {
   readonly sources: readonly SourceDefinition[]
-  readonly sinks: ReadonlyArray<Definition<z.ZodObject, Sink, Context, Sink | Promise<Sink>>>
+  readonly sinks: readonly SinkDefinition[]
 }
 
 /**
@@ -200,4 +279,15 @@ export interface SourceDefinition<S extends z.ZodObject = z.ZodObject, O extends
   readonly isShared?: boolean
   /** Where a first start begins and how far before a known place reading goes back, for sources that go by time. */
   start?(config: z.output<S>, nowMs: number): { readonly startMs: number; readonly lookbackMs: number }
+}
+
+export interface SinkDefinition<S extends z.ZodObject = z.ZodObject>
+  extends Definition<S, Sink, Context, Sink | Promise<Sink>> {
+  /** Set if the sink can take whole objects: made in the place of the record sink when the configuration asks for them. */
+  readonly objects?: {
+    readonly wanted: (config: z.output<S>) => boolean
+    readonly create: (config: z.output<S>, context: ObjectSinkContext) => Promise<ObjectSink>
+    /** What of them was begun and not finished, for an operator. */
+    readonly unfinished: (config: z.output<S>, context: ObjectSinkContext) => Promise<UnfinishedUploads>
+  }
 }

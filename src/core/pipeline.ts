@@ -32,6 +32,7 @@ import type { ListedObject, Log, Meter, Outcome, RetryWaits, Sink, Source } from
 import { Deliverer } from './deliverer.ts'
 import { Delivery } from './delivery.ts'
 import { explainError, StreamError } from './errors.ts'
+import type { Flow } from './flow.ts'
 import { recordsOf } from './kept-records.ts'
 import { keepBelow } from './reclaim.ts'
 import { Resender } from './resender.ts'
@@ -80,7 +81,7 @@ interface Path {
 
 type ReadResult = { readonly outcome: Outcome; readonly reason?: string }
 
-export class Pipeline {
+export class Pipeline implements Flow {
   readonly #o: PipelineOptions
   readonly #account: Account
   readonly #budget: ByteBudget

@@ -1,12 +1,13 @@
 /** Opens the ledger's database and makes its tables. */
 import { DatabaseSync } from 'node:sqlite'
 import { explainError, StreamError } from '../core/errors.ts'
-import { objectSchema, objectUpgrade } from './object-table.ts'
+import { objectListing, objectSchema, objectUpgrade } from './object-table.ts'
 import { quarantineSchema, quarantineUpgrade } from './quarantine-table.ts'
 import { runSchema } from './run-table.ts'
 import { transaction } from './statements.ts'
+import { uploadSchema } from './upload-table.ts'
 
-const schemaVersion = 2
+const schemaVersion = 3
 
 const metaSchema = `
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -49,8 +50,11 @@ function makeTables(db: DatabaseSync): void {
     // Asked again: another process may have been first.
     const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number }
     if (version >= schemaVersion) return
-    db.exec(objectSchema + quarantineSchema + metaSchema + runSchema)
-    db.exec(objectUpgrade + quarantineUpgrade)
+    if (version < 2) {
+      db.exec(objectSchema + quarantineSchema + metaSchema + runSchema)
+      db.exec(objectUpgrade + quarantineUpgrade)
+    }
+    db.exec(objectListing + uploadSchema)
     db.exec(`PRAGMA user_version = ${schemaVersion}`)
   })
 }

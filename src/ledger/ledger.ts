@@ -36,6 +36,43 @@ export interface RunLog {
   list(o?: { readonly sinceMs?: number; readonly limit?: number }): RunEntry[]
 }
 
+/** Uploads of whole objects that were begun and are not over: what a later run can go on with, or must remove. */
+export interface UploadLog {
+  /** The upload of this object (an id says its version too) to this place; undefined if there is none. */
+  find(objectId: string, target: UploadTarget): UploadEntry | undefined
+  /** On disk when it returns: else a killed process would leave an upload that nobody knows. */
+  begin(upload: Omit<UploadEntry, 'parts'>): void
+  /** A part is stored. In memory until the ledger is saved: the receiver can list what it has. */
+  addPart(uploadId: string, part: UploadedPart): void
+  /** It is complete, or gone. */
+  remove(uploadId: string): void
+  /** Every one, oldest first. */
+  list(): UploadEntry[]
+}
+
+export interface UploadTarget {
+  readonly bucket: string
+  readonly key: string
+}
+
+export interface UploadEntry extends UploadTarget {
+  /** As the receiver named it. */
+  readonly uploadId: string
+  readonly objectId: string
+  readonly size: number
+  readonly partBytes: number
+  readonly startedMs: number
+  readonly parts: readonly UploadedPart[]
+}
+
+export interface UploadedPart {
+  readonly number: number
+  readonly bytes: number
+  readonly etag: string
+  /** CRC64NVME, base64 of 8 bytes big-endian. */
+  readonly checksum: string
+}
+
 /** Records a sink refused, kept with the receiver's words. */
 export interface RejectedRecords {
   readonly object: ObjectRef
@@ -173,7 +210,10 @@ export interface Ledger extends AsyncDisposable {
   /** Folders (with their last slash) of objects that were modified at `sinceMs` or later, as far as rows are kept. */
   folders(sinceMs: number): readonly string[]
   readonly runs: RunLog
+  readonly uploads: UploadLog
 
+  /** These are still where they were listed: `prune` leaves them, however old they are. */
+  listed(ids: readonly string[]): void
   /** Objects that changed from `sinceMs` to `untilMs`, newest change first. */
   objects(o?: {
     readonly states?: readonly ObjectState[]

@@ -12,6 +12,11 @@ export interface LedgerOptions {
    * of them keeps state.json. `shared`: to look and to requeue while it runs. `readonly`: writes nothing at all; without a ledger it is an empty one.
    */
   readonly mode: 'exclusive' | 'joint' | 'shared' | 'readonly'
+  /**
+   * Outcomes, too, are written by `save` only: a killed process does more again, and thousands of small objects cost hardly
+   * a write. Not for a source that removes what is done.
+   */
+  readonly deferred?: boolean
   readonly log: Log
   readonly nowMs: () => number
   /** Where a first start begins, ms since the epoch; 0 for the beginning. */
@@ -66,6 +71,19 @@ export function holderOf(path: string): string {
 /** Where a first start begins. */
 export function firstHorizon({ startMs, nowMs }: { readonly startMs: number; readonly nowMs: () => number }): Horizon {
   return { checkpointMs: 0, sweepMs: 0, floor: { timeMs: startMs, setAtMs: startMs > 0 ? nowMs() : 0 }, listed: true }
+}
+
+const dayMs = 86_400_000
+
+/** The horizon after an operator moved the place to a time. */
+export function movedHorizon(
+  horizon: Horizon,
+  timeMs: number,
+  { isBack, nowMs }: { readonly isBack: boolean; readonly nowMs: number },
+): Horizon {
+  // Going back must not pass over what came late since the last sweep; going on leaves everything older alone.
+  const setAtMs = isBack ? Math.max(horizon.floor.setAtMs, horizon.sweepMs - dayMs) : nowMs
+  return { ...horizon, checkpointMs: Math.min(horizon.checkpointMs, timeMs), floor: { timeMs, setAtMs } }
 }
 
 /** The totals as they are now: other processes may have added to them. */

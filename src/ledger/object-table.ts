@@ -19,6 +19,9 @@ CREATE INDEX IF NOT EXISTS objects_unfinished ON objects (state) WHERE state IN 
 /** To version 2 of the schema. */
 export const objectUpgrade = 'ALTER TABLE objects ADD COLUMN started_ms INTEGER NOT NULL DEFAULT 0;'
 
+/** To version 3: when the source last said that the object is still there. */
+export const objectListing = 'ALTER TABLE objects ADD COLUMN listed_ms INTEGER NOT NULL DEFAULT 0;'
+
 export class ObjectTable {
   readonly #statements: Statements
 
@@ -60,8 +63,13 @@ export class ObjectTable {
     return (this.#statements.prepare(sql).all(sinceMs) as Array<{ folder: string }>).map(({ folder }) => folder)
   }
 
+  listed(ids: readonly string[], nowMs: number): void {
+    const sql = 'UPDATE objects SET listed_ms = ? WHERE id IN (SELECT value FROM json_each(?))'
+    this.#statements.prepare(sql).run(Math.round(nowMs), JSON.stringify(ids))
+  }
+
   prune(beforeMs: number): number {
-    const sql = `DELETE FROM objects WHERE time_ms < ?1 AND modified_ms < ?1 AND updated_ms < ?1
+    const sql = `DELETE FROM objects WHERE time_ms < ?1 AND modified_ms < ?1 AND updated_ms < ?1 AND listed_ms < ?1
       AND state IN ('done', 'vanished', 'replaced')`
     return Number(this.#statements.prepare(sql).run(beforeMs).changes)
   }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -45,7 +45,16 @@ const stateOf = (path: string) => JSON.parse(readFileSync(path, 'utf8')) as Reco
 
 ledgerConformance('sqlite', (): LedgerPlace => {
   const path = newPath()
-  return { open: () => open(path), drop: (ledger) => (ledger as SqliteLedger).drop() }
+  let aheadMs = 0
+  const nowMs = () => Date.now() + aheadMs
+  return {
+    open: () => open(path, { nowMs, retentionMs: 3_600_000 }),
+    drop: (ledger) => (ledger as SqliteLedger).drop(),
+    later: (ms) => {
+      aheadMs += ms
+    },
+    nowMs,
+  }
 })
 
 test('A16.17: state.json has the five fields, its folder is made, and it is replaced in one step', async () => {
@@ -292,6 +301,44 @@ test('a ledger of the first version is looked at as it is, and taken over by the
   assert.equal(ledger.quarantine()[0]?.reason, 'cut')
   settled(ledger, listed('b'))
   assert.ok((ledger.find(listed('b').id)?.startedMs ?? 0) > 0)
+  assert.deepEqual(ledger.uploads.list(), [])
+  ledger.listed([listed('b').id])
+})
+
+test('deferred: nothing is written before the next save, but that an upload was begun', async () => {
+  const path = newPath()
+  const deferred = open(path, { deferred: true })
+  for (let i = 0; i < 50; i += 1) settled(deferred, listed(`a${i}`))
+  deferred.save()
+  settled(deferred, listed('lost'), 'quarantined')
+  assert.equal(deferred.find(listed('lost').id)?.state, 'quarantined')
+  {
+    await using seen = open(path, { mode: 'readonly' })
+    assert.equal(seen.objects().length, 50)
+    assert.equal(seen.quarantine().length, 0)
+  }
+  const upload = { uploadId: 'u', objectId: 'o', bucket: 'b', key: 'k', size: 9, partBytes: 5, startedMs: 1 }
+  deferred.uploads.begin(upload)
+  settled(deferred, listed('lost too'))
+  deferred.drop()
+  const after = open(path)
+  assert.deepEqual(after.uploads.list(), [{ ...upload, parts: [] }])
+  assert.equal(after.find(listed('lost').id)?.state, 'quarantined')
+  assert.equal(after.find(listed('lost too').id), undefined)
+  assert.equal(after.totals.files, 51)
+  await after[Symbol.asyncDispose]()
+})
+
+test('deferred: what is settled costs no write of its own', async () => {
+  const path = newPath()
+  await using ledger = open(path, { deferred: true })
+  ledger.save()
+  const size = () => statSync(`${databasePath(path)}-wal`).size
+  const before = size()
+  for (let i = 0; i < 2000; i += 1) settled(ledger, listed(`folder/file-${i}.csv`))
+  assert.equal(size(), before)
+  ledger.save()
+  assert.ok(size() > before)
 })
 
 test('joint: two processes share a ledger; the first keeps state.json, both add to the totals, places are passed on', async () => {

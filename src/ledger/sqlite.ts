@@ -30,6 +30,7 @@ import {
   holderOf,
   type LedgerOptions,
   type Meta,
+  movedHorizon,
   readMeta,
   readTotals,
   writeMeta,
@@ -39,13 +40,12 @@ import { QuarantineTable } from './quarantine-table.ts'
 import { RunTable } from './run-table.ts'
 import { corruptState, makeParent, readStateFile, setAside, writeStateFile } from './state-file.ts'
 import { transaction } from './statements.ts'
+import { UploadTable } from './upload-table.ts'
 
 /** Throws ledger.locked, ledger.corrupt or state.corrupt, with what to do. */
 export function openLedger(o: LedgerOptions): SqliteLedger {
   return new SqliteLedger(o)
 }
-
-const dayMs = 86_400_000
 
 export class SqliteLedger implements Ledger {
   readonly #o: LedgerOptions
@@ -53,6 +53,7 @@ export class SqliteLedger implements Ledger {
   readonly #objects: ObjectTable
   readonly #quarantine: QuarantineTable
   readonly runs: RunTable
+  readonly uploads: UploadTable
   /** Held by the one process that keeps state.json and tells what is requeued: the only one, or one of several. */
   #lock: { close(): void } | undefined
   readonly #putTotals: StatementSync
@@ -77,9 +78,11 @@ export class SqliteLedger implements Ledger {
       this.#putTotals = this.#db.prepare(`INSERT OR REPLACE INTO meta (name, value) VALUES ('totals', ?)`)
       this.#quarantine = new QuarantineTable(this.#db, o.nowMs)
       this.runs = new RunTable(this.#db, o.nowMs)
+      this.uploads = new UploadTable(this.#db, () => this.#write())
       this.#meta = readMeta(this.#db, firstHorizon(o))
       if (this.#lock) this.#reconcile(exists)
       else if (!exists) this.#meta.horizon = firstHorizon(o)
+      if (o.deferred) this.#db.exec('PRAGMA cache_spill = OFF; PRAGMA synchronous = FULL; BEGIN IMMEDIATE')
     } catch (error) {
       this.#lock?.close()
       throw error
@@ -272,6 +275,10 @@ export class SqliteLedger implements Ledger {
     return this.#objects.folders(sinceMs)
   }
 
+  listed(ids: readonly string[]): void {
+    this.#objects.listed(ids, this.#o.nowMs())
+  }
+
   prune(beforeMs: number): number {
     const before = Math.min(beforeMs, this.#o.nowMs() - this.#o.retentionMs)
     return this.#objects.prune(before)
@@ -283,13 +290,7 @@ export class SqliteLedger implements Ledger {
     transaction(this.#db, () => {
       const again = this.#objects.removeFrom(timeMs)
       const left = this.#objects.removeUnfinishedBefore(timeMs)
-      const { horizon } = this.#meta
-      this.#meta.horizon = {
-        ...horizon,
-        checkpointMs: Math.min(horizon.checkpointMs, timeMs),
-        // Going back must not pass over what came late since the last sweep; going on leaves everything older alone.
-        floor: { timeMs, setAtMs: isBack ? Math.max(horizon.floor.setAtMs, horizon.sweepMs - dayMs) : nowMs() },
-      }
+      this.#meta.horizon = movedHorizon(this.#meta.horizon, timeMs, { isBack, nowMs: nowMs() })
       this.#meta.totals = { ...this.#meta.totals, lastTimeMs: timeMs, lastKey: '' }
       this.#meta.written = [Math.floor(timeMs / 1000)]
       this.#lastFile = ''
@@ -322,9 +323,10 @@ export class SqliteLedger implements Ledger {
       this.#takeOver()
       const state = this.#lock ? this.#stateFile() : undefined
       // All the way to the disk, once: after a power cut state.json must not be ahead of the ledger.
-      this.#db.exec('PRAGMA synchronous = FULL')
+      if (!this.#db.isTransaction) this.#db.exec('PRAGMA synchronous = FULL')
       transaction(this.#db, () => {
         this.#active.save()
+        this.uploads.save()
         if (!state) return
         this.#meta.totals = this.#totalsNow()
         // Both the old and the new time are ours until the file is written.
@@ -332,14 +334,21 @@ export class SqliteLedger implements Ledger {
         this.#meta.written = [...(last === undefined ? [] : [last]), state.last_processed_timestamp]
         writeMeta(this.#db, this.#meta)
       })
-      this.#db.exec('PRAGMA synchronous = NORMAL')
+      this.#write()
+      if (!this.#db.isTransaction) this.#db.exec('PRAGMA synchronous = NORMAL')
       this.#active.saved()
+      this.uploads.saved()
       if (state) writeStateFile(statePath, state)
       this.#saveFailed = false
     } catch (error) {
       if (!this.#saveFailed) log.error({ error: explainError(error), statePath }, 'cannot save; trying again')
       this.#saveFailed = true
     }
+  }
+
+  /** Where nothing is written before it is asked for: now. */
+  #write(): void {
+    if (this.#db.isTransaction) this.#db.exec('COMMIT; BEGIN IMMEDIATE')
   }
 
   /** Other processes on the same ledger add to the totals too. */

@@ -8,6 +8,23 @@ test('a statement is prepared once', () => {
   assert.equal(statements.prepare('SELECT 1'), statements.prepare('SELECT 1'))
 })
 
+test('a transaction within another is written, or not, with that one; alone it may fail', () => {
+  const db = new DatabaseSync(':memory:')
+  db.exec('CREATE TABLE t (n INTEGER)')
+  const count = () => db.prepare('SELECT count(*) AS n FROM t').get()?.n
+  db.exec('BEGIN')
+  transaction(db, () => db.exec('INSERT INTO t VALUES (1)'))
+  assert.throws(() =>
+    transaction(db, () => {
+      db.exec('INSERT INTO t VALUES (2)')
+      throw new Error('half-way')
+    }),
+  )
+  assert.equal(count(), 1)
+  db.exec('ROLLBACK')
+  assert.equal(count(), 0)
+})
+
 test('a transaction that throws has written nothing', () => {
   const db = new DatabaseSync(':memory:')
   db.exec('CREATE TABLE t (n INTEGER)')

@@ -19,14 +19,15 @@ export class Statements {
   }
 }
 
-/** All of `act` is written, or nothing of it; throws what it throws. */
+/** All of `act` is written, or nothing of it; throws what it throws. Within another transaction it is written with that one. */
 export function transaction(db: DatabaseSync, act: () => void): void {
-  db.exec('BEGIN IMMEDIATE')
+  const isInner = db.isTransaction
+  db.exec(isInner ? 'SAVEPOINT part' : 'BEGIN IMMEDIATE')
   try {
     act()
-    db.exec('COMMIT')
+    db.exec(isInner ? 'RELEASE part' : 'COMMIT')
   } catch (error) {
-    db.exec('ROLLBACK')
+    db.exec(isInner ? 'ROLLBACK TO part; RELEASE part' : 'ROLLBACK')
     throw error
   }
 }

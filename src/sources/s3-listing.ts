@@ -11,7 +11,7 @@ import type { Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
 import { TimeLimit } from '../core/time-limit.ts'
 import { type DateParts, folderDate, spanEndMs, type TemplateLevel } from './partition.ts'
-import { s3ListError } from './s3-connection.ts'
+import { s3ListError } from './s3-errors.ts'
 import { type ListPage, listPage } from './s3-list-page.ts'
 import { objectId, type S3Object } from './s3-object.ts'
 

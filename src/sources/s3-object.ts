@@ -8,7 +8,7 @@ import { GetObjectCommand, HeadObjectCommand, type S3Client, S3ServiceException 
 import { backoffMs } from '../core/backoff.ts'
 import type { ListedObject, Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
-import { s3Error } from './s3-connection.ts'
+import { s3Error } from './s3-errors.ts'
 
 /** An object in a bucket, as listed. */
 export interface S3Object extends ListedObject {
@@ -61,6 +61,41 @@ const attempts = 5
 export interface ReadOptions extends Signal {
   /** Longest wait for the next bytes, in ms; a minute if left out. */
   readonly stallMs?: number
+  /** Where to end, in bytes from the start; the end of the object if left out. */
+  readonly end?: number
+}
+
+/** Size of the object, if it still is what was listed. Its ETag pins every read, so it need not be asked where both are known. */
+export async function confirmObject(client: S3Client, object: S3Object, o: Signal): Promise<number> {
+  const { id, bucket, key, etag, size } = object
+  // An empty one is not read, so nothing pins it.
+  if (size !== undefined && size > 0 && etag !== undefined) return size
+  const now = await headObject(client, object, { ...o, timeFromKey: () => undefined })
+  if (now.size === undefined)
+    throw new StreamError('source.unavailable', `cannot read s3://${bucket}/${key}: the server does not tell its size`)
+  const isSame = etag === undefined ? now.size === (size ?? now.size) : now.id === id
+  if (isSame) return now.size
+  throw new StreamError('source.replaced', `cannot read s3://${bucket}/${key}: it was overwritten meanwhile`)
+}
+
+/** Fills `into` with the bytes from `offset` on. Throws a StreamError; `transient` ones after some attempts of its own. */
+export async function fillFromObject(
+  client: S3Client,
+  object: S3Object,
+  offset: number,
+  into: Buffer,
+  o: ReadOptions,
+): Promise<void> {
+  let at = 0
+  for await (const piece of readObject(client, object, offset, { ...o, end: offset + into.length })) {
+    piece.copy(into, at)
+    at += piece.length
+  }
+  if (at === into.length) return
+  throw new StreamError(
+    'source.short_body',
+    `cannot read s3://${object.bucket}/${object.key}: it ends after ${offset + at} bytes, but ${object.size} were listed`,
+  )
 }
 
 /** Bytes from `offset` on. Throws a StreamError; `transient` ones after some attempts of its own. */
@@ -72,14 +107,18 @@ export async function* readObject(
 ): AsyncGenerator<Buffer, void, undefined> {
   let at = offset
   const what = `read s3://${object.bucket}/${object.key}`
+  const { end = Number.POSITIVE_INFINITY } = o
   for (let attempt = 1; ; attempt += 1) {
     // Nothing to ask for: an empty object, a folder marker, or one that was read to its end before.
-    if (object.size !== undefined && at >= object.size) return
+    if (at >= Math.min(end, object.size ?? end)) return
     const before = at
     try {
-      for await (const piece of readFrom(client, object, at, what, o)) {
+      for await (let piece of readFrom(client, object, at, what, o)) {
+        // A server may answer a Range with all that follows.
+        if (piece.length > end - at) piece = piece.subarray(0, end - at)
         at += piece.length
         yield piece
+        if (at >= end) return
       }
       // A server may end a body early and promise no more: only the size that was listed betrays it.
       if (object.size === undefined || at >= object.size) return
@@ -107,14 +146,14 @@ async function* readFrom(
   object: S3Object,
   at: number,
   what: string,
-  { signal, stallMs = defaultStallMs }: ReadOptions,
+  { signal, stallMs = defaultStallMs, end }: ReadOptions,
 ): AsyncGenerator<Buffer, void, undefined> {
   const response = await client.send(
     new GetObjectCommand({
       Bucket: object.bucket,
       Key: object.key,
       ...(object.etag === undefined ? {} : { IfMatch: object.etag }),
-      ...(at > 0 ? { Range: `bytes=${at}-` } : {}),
+      ...(at > 0 || end !== undefined ? { Range: `bytes=${at}-${end === undefined ? '' : end - 1}` } : {}),
     }),
     { abortSignal: signal },
   )

@@ -1,7 +1,7 @@
 import * as z from 'zod'
+import { awsFields } from '../aws/connection.ts'
 import { duration } from '../config/fields.ts'
 import { templateLevels } from './partition.ts'
-import { awsFields } from './s3-connection.ts'
 
 /** Time of `start_at` in ms since the epoch (UTC if it has no zone), 0 for the beginning; undefined if the text is no start. */
 export function startAtMs(text: string, nowMs: number): number | undefined {

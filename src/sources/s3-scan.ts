@@ -10,15 +10,16 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HeadObjectCommand, ListObjectsV2Command, type S3Client } from '@aws-sdk/client-s3'
+import { createS3Client } from '../aws/connection.ts'
 import { backoffMs } from '../core/backoff.ts'
 import type { Outcome, Signal, Source, SourceContext, SourceDefinition } from '../core/component.ts'
 import type { Counts } from '../core/delivery.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import type { ObjectEntry, ObjectState } from '../ledger/ledger.ts'
 import { templateLevels } from './partition.ts'
-import { createS3Client, s3Error, s3ListError } from './s3-connection.ts'
+import { s3Error, s3ListError } from './s3-errors.ts'
 import { S3Listing } from './s3-listing.ts'
-import { etagOf, headObject, readObject, type S3Object } from './s3-object.ts'
+import { confirmObject, etagOf, fillFromObject, headObject, readObject, type S3Object } from './s3-object.ts'
 import { type S3ScanConfig, s3ScanConfig, startAtMs } from './s3-scan-config.ts'
 
 /** An object that had vanished or was replaced, and is listed again as it was, is there to be read. */
@@ -247,7 +248,8 @@ class S3Scan implements Source<S3Object> {
     const folder = object.key.slice(0, object.key.lastIndexOf('/') + 1)
     this.#folders?.set(folder, Math.max(this.#folders.get(folder) ?? 0, object.lastModifiedMs))
     this.#found += 1
-    return object
+    const { prefix } = this.#config
+    return { ...object, path: object.key.slice(object.key.startsWith(prefix) ? prefix.lastIndexOf('/') + 1 : 0) }
   }
 
   #completed(startMs: number, newestMs: number, sweep: boolean, tally: ScanTally): void {
@@ -291,6 +293,14 @@ class S3Scan implements Source<S3Object> {
 
   open(object: S3Object, offset: number, o: Signal): AsyncIterable<Buffer> {
     return readObject(this.#client, object, offset, o)
+  }
+
+  confirm(object: S3Object, o: Signal): Promise<number> {
+    return confirmObject(this.#client, object, o)
+  }
+
+  fill(object: S3Object, offset: number, into: Buffer, o: Signal): Promise<void> {
+    return fillFromObject(this.#client, object, offset, into, o)
   }
 
   finished(object: S3Object, outcome: Outcome, counts: Counts): void {

@@ -1,7 +1,7 @@
 import * as z from 'zod'
+import { awsFields } from '../aws/connection.ts'
 import { duration } from '../config/fields.ts'
 import { compileGlob } from '../formats/glob.ts'
-import { awsFields } from './s3-connection.ts'
 
 const glob = z
   .string()

@@ -1,10 +1,10 @@
 /** The S3 side of `s3_sqs`: objects of many buckets and regions, found and read as their events name them. */
 import type { S3Client } from '@aws-sdk/client-s3'
+import { createS3Client } from '../aws/connection.ts'
 import type { Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
-import { createS3Client } from './s3-connection.ts'
 import type { NotifiedObject } from './s3-notification.ts'
-import { headObject, objectId, readObject, type S3Object } from './s3-object.ts'
+import { confirmObject, fillFromObject, headObject, objectId, readObject, type S3Object } from './s3-object.ts'
 import type { S3SqsConfig } from './s3-sqs-config.ts'
 import { regionOf } from './sqs-queue.ts'
 
@@ -93,6 +93,28 @@ export class NotifiedObjects implements Disposable {
         // Missing under both names: then it is the first one that is missing.
         throw isVanished(second) ? error : second
       }
+    }
+  }
+
+  async confirm(object: NotifiedS3Object, o: Signal): Promise<number> {
+    return this.#underEitherKey(object, (named) => confirmObject(this.#client(object.region), named, o))
+  }
+
+  async fill(object: NotifiedS3Object, offset: number, into: Buffer, o: Signal): Promise<void> {
+    const client = this.#client(object.region)
+    await this.#underEitherKey(object, (named) => fillFromObject(client, named, offset, into, o))
+  }
+
+  async #underEitherKey<T>(object: NotifiedS3Object, act: (named: NotifiedS3Object) => Promise<T>): Promise<T> {
+    try {
+      return await act(object)
+    } catch (error) {
+      const { otherKey } = object
+      if (!isVanished(error) || otherKey === undefined) throw error
+      return await act({ ...object, key: otherKey }).catch((second: unknown) => {
+        // Missing under both names: then it is the first one that is missing.
+        throw isVanished(second) ? error : second
+      })
     }
   }
 

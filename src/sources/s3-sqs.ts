@@ -197,6 +197,14 @@ class S3Sqs implements Source<NotifiedS3Object> {
     return this.#objects.open(object, offset, o)
   }
 
+  confirm(object: NotifiedS3Object, o: Signal): Promise<number> {
+    return this.#objects.confirm(object, o)
+  }
+
+  fill(object: NotifiedS3Object, offset: number, into: Buffer, o: Signal): Promise<void> {
+    return this.#objects.fill(object, offset, into, o)
+  }
+
   finished(object: NotifiedS3Object, outcome: Outcome): void {
     this.#messages.finished(object, outcome)
   }

@@ -8,9 +8,9 @@ import {
   SQSClient,
   SQSServiceException,
 } from '@aws-sdk/client-sqs'
+import { type AwsConfig, assumedRole } from '../aws/connection.ts'
 import type { Signal } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
-import { type AwsConfig, assumedRole } from './s3-connection.ts'
 
 /** A message as it was received this time. */
 export interface SqsMessage {

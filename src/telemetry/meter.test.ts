@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { labelled, MemoryMeter } from './meter.ts'
+import { bucketBounds, labelled, MemoryMeter } from './meter.ts'
 
 const table = {
   things_total: { kind: 'counter', unit: '{thing}', help: 'Things.' },
@@ -22,6 +22,20 @@ test('counters add up, gauges keep the last value, histograms sum and count', ()
   wait_seconds.record(0.25)
   assert.deepEqual(valuesOf(meter), { 'things_total {}': 5, 'level {}': 4, 'wait_seconds {}': 0.75 })
   assert.equal(meter.snapshot().find(({ name }) => name === 'wait_seconds')?.count, 2)
+})
+
+test('an observation is counted in the bucket whose bound it does not exceed', () => {
+  const meter = new MemoryMeter()
+  const { wait_seconds } = meter.bind(table, {})
+  for (const seconds of [0, 0.005, 0.0051, 1, 1e9]) wait_seconds.record(seconds)
+  const buckets = meter.snapshot().find(({ name }) => name === 'wait_seconds')?.buckets ?? []
+  const byBound = [...bucketBounds, Infinity].flatMap((bound, i) => (buckets[i] ? [[bound, buckets[i]]] : []))
+  assert.deepEqual(byBound, [
+    [0.005, 2],
+    [0.01, 1],
+    [1, 1],
+    [Infinity, 1],
+  ])
 })
 
 test('the same name and labels bound twice are one series', () => {

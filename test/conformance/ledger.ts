@@ -11,6 +11,9 @@ export interface LedgerPlace {
   open(): Ledger
   /** Lets go of an open ledger as a killed process would: nothing is saved. */
   drop(ledger: Ledger): void
+  /** Lets so much time pass for its ledgers. */
+  later(ms: number): void
+  nowMs(): number
 }
 
 export function listed(key: string, timeMs = 1_760_305_292_000): ListedObject {
@@ -357,4 +360,62 @@ export function ledgerConformance(name: string, place: () => LedgerPlace): void 
       assert.equal(again.quarantine().length, 1)
     },
   )
+
+  const upload = {
+    uploadId: 'u1',
+    objectId: 'b/a@1',
+    bucket: 'data',
+    key: 'a.csv',
+    size: 250,
+    partBytes: 100,
+    startedMs: 1_760_305_292_000,
+  }
+  const part = (number: number, etag = `e${number}`) => ({ number, bytes: 100, etag, checksum: `c${number}` })
+
+  run('an upload is known by its object and place until it is removed', async (at) => {
+    await using ledger = at.open()
+    assert.deepEqual(ledger.uploads.list(), [])
+    ledger.uploads.begin(upload)
+    ledger.uploads.begin({ ...upload, uploadId: 'u0', objectId: 'b/z@1', key: 'z', startedMs: 1 })
+    ledger.uploads.addPart('u1', part(2))
+    ledger.uploads.addPart('u1', part(1))
+    ledger.uploads.addPart('u1', part(2, 'again'))
+    const known = { ...upload, parts: [part(1), part(2, 'again')] }
+    assert.deepEqual(ledger.uploads.find('b/a@1', upload), known)
+    assert.equal(ledger.uploads.find('b/a@2', upload), undefined)
+    assert.equal(ledger.uploads.find('b/a@1', { bucket: 'data', key: 'other' }), undefined)
+    assert.deepEqual(
+      ledger.uploads.list().map(({ uploadId }) => uploadId),
+      ['u0', 'u1'],
+    )
+    ledger.save()
+    ledger.uploads.addPart('u1', part(2, 'newest'))
+    assert.deepEqual(ledger.uploads.find('b/a@1', upload)?.parts, [part(1), part(2, 'newest')])
+    ledger.uploads.remove('u1')
+    assert.equal(ledger.uploads.find('b/a@1', upload), undefined)
+  })
+
+  run('C6.6: an upload that was begun is known after a kill; its parts as of the last save', async (at) => {
+    const first = at.open()
+    first.uploads.begin(upload)
+    first.uploads.addPart('u1', part(1))
+    first.save()
+    first.uploads.addPart('u1', part(2))
+    at.drop(first)
+    await using ledger = at.open()
+    assert.deepEqual(ledger.uploads.list(), [{ ...upload, parts: [part(1)] }])
+  })
+
+  run('what is still listed is not pruned, however old; what is not listed any more is', async (at) => {
+    await using ledger = at.open()
+    const [here, gone] = [listed('here', 1000), listed('gone', 1000)]
+    settled(ledger, here)
+    settled(ledger, gone)
+    at.later(2 * 86_400_000)
+    ledger.listed([here.id])
+    assert.equal(ledger.prune(at.nowMs() - 3_600_000), 1)
+    assert.deepEqual([...ledger.states([here.id, gone.id]).keys()], [here.id])
+    at.later(2 * 86_400_000)
+    assert.equal(ledger.prune(at.nowMs() - 3_600_000), 1)
+  })
 }

@@ -140,6 +140,20 @@ export class FakeSource implements Source<FakeObject> {
     }
   }
 
+  async confirm({ body }: FakeObject): Promise<number> {
+    return body.length
+  }
+
+  async fill(object: FakeObject, offset: number, into: Buffer): Promise<void> {
+    await turn()
+    const fault = object.faults.find((one) => one.times > 0 && one.at >= offset && one.at <= offset + into.length)
+    if (fault) {
+      fault.times -= 1
+      throw fault.error()
+    }
+    object.body.copy(into, 0, offset, offset + into.length)
+  }
+
   finished({ key }: FakeObject, outcome: Outcome, counts: Counts): void {
     this.finishedObjects.push({ key, outcome, counts })
   }

@@ -1,9 +1,14 @@
 /** How a test S3 server answers: whole, with an error, or broken as a fault has it. */
 import type { ServerResponse } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { S3Body } from './s3-store.ts'
-import { errorBody, type S3ErrorAnswer, type S3Request } from './s3-wire.ts'
+import { errorBody, type S3ErrorAnswer, type S3Request, xmlHeader } from './s3-wire.ts'
 
-/** What happens to one request instead of an ordinary answer. Bytes are counted from the begin of the body of this answer. */
+/**
+ * What happens to one request instead of an ordinary answer. A request with a body is read to its end first, but for the
+ * faults that say otherwise. The work is not done, but for `after` and for what breaks the body of the answer.
+ * Bytes are counted from the begin of the body.
+ */
 export type S3Fault =
   /** An error answer; `s3Errors` of s3-wire.ts has the usual ones. */
   | S3ErrorAnswer
@@ -16,10 +21,84 @@ export type S3Fault =
   /** 200 and the whole object, whatever was asked for (RFC 9110 14.2 allows it). */
   | { readonly ignoreRange: true }
   | { readonly delayMs: number; readonly next?: S3Fault }
+  /** An error answer before the body is read, which then nobody reads: the client may see a reset instead. */
+  | { readonly beforeBody: S3ErrorAnswer }
+  /** The connection is reset once that many bytes of the request's body came, or all of it. */
+  | { readonly cutRequestAt: number }
+  /** After that many bytes of the request's body nothing more is read; the connection stays open. */
+  | { readonly stallRequestAt: number }
+  /** The work is done, then this happens to the answer. */
+  | { readonly after: S3Fault }
+  /** 200 with an error in the body, as a CompleteMultipartUpload or a copy may end. */
+  | { readonly okWithError: S3ErrorAnswer }
+  /**
+   * Put, part or complete: another body is stored than was sent, and nobody is told. `bytes`: all sums stay as sent, so
+   * only reading shows it; `bytes_and_sums`: the checksums kept are those of the wrong bytes; `size`: the last byte is
+   * missing. Get: the last byte that is read is wrong.
+   */
+  | { readonly corrupt: 'bytes' | 'bytes_and_sums' | 'size' }
+
+/** An answer that is all known; a handler gives this or an error. */
+export interface S3Answer {
+  readonly status: number
+  readonly headers?: Readonly<Record<string, string>>
+  readonly xml?: string
+}
 
 export function refuse(request: S3Request, response: ServerResponse, error: S3ErrorAnswer): undefined {
   const body = request.method === 'HEAD' ? undefined : errorBody(error, request)
   answer(response, error.status, { 'content-type': 'application/xml', ...error.headers }, body)
+}
+
+/** Answers with what a handler gave, or with what a fault leaves of its body. */
+export function reply(
+  request: S3Request,
+  response: ServerResponse,
+  given: S3Answer | S3ErrorAnswer,
+  fault: S3Fault | undefined,
+): Promise<void> | undefined {
+  if ('code' in given) return refuse(request, response, given)
+  const { status, headers, xml } = given
+  if (xml === undefined) return answer(response, status, { ...headers })
+  const body = Buffer.from(`${xmlHeader}${xml}`)
+  const all = { 'content-type': 'application/xml', 'content-length': String(body.length), ...headers }
+  return send(undefined, response, status, all, body, fault)
+}
+
+/** Waits if the fault says so, and gives what comes then. Throws when the server closes. */
+export async function pause(fault: S3Fault | undefined, closing: AbortSignal): Promise<S3Fault | undefined> {
+  if (fault === undefined || !('delayMs' in fault)) return fault
+  await sleep(fault.delayMs, undefined, { signal: closing })
+  return await pause(fault.next, closing)
+}
+
+/** Faults that need no answer of their own are dealt with here; the rest is given back. */
+export async function harm(
+  request: S3Request,
+  response: ServerResponse,
+  given: S3Fault | undefined,
+  closing: AbortSignal,
+): Promise<S3Fault | undefined | 'answered'> {
+  const fault = await pause(given, closing)
+  if (fault === undefined) return undefined
+  if ('code' in fault) {
+    refuse(request, response, fault)
+    return 'answered'
+  }
+  if ('okWithError' in fault) {
+    answer(response, 200, { 'content-type': 'application/xml' }, errorBody(fault.okWithError, request))
+    return 'answered'
+  }
+  if ('cutAfter' in fault && fault.cutAfter < 0) {
+    response.socket?.resetAndDestroy()
+    return 'answered'
+  }
+  if ('cutRequestAt' in fault) {
+    response.socket?.resetAndDestroy()
+    return 'answered'
+  }
+  if ('stallRequestAt' in fault) return 'answered'
+  return 'stallAfter' in fault && fault.stallAfter < 0 ? 'answered' : fault
 }
 
 export function answer(

@@ -2,7 +2,8 @@
  * What a test bucket holds: objects in memory, and shelves of virtual ones that exist only as functions, so that a
  * million keys or an object of 10 GB take no memory. Keys are in UTF-8 byte order, as S3 lists them.
  */
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
+import type { Checksum } from './s3-checksum.ts'
 
 export type S3Body = Buffer | Iterable<Buffer> | AsyncIterable<Buffer>
 
@@ -14,6 +15,14 @@ export interface StoredObject {
   readonly storageClass: string
   /** Bytes `from` up to, not including, `to`. */
   readonly body: (from: number, to: number) => S3Body
+  /** What was given with the object and comes back with it: Content-Type, x-amz-meta-*, encryption. */
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly tags?: ReadonlyArray<readonly [key: string, value: string]> | undefined
+  /** None: the object is older than checksums, or the server does not know them. */
+  readonly checksum?: Checksum | undefined
+  /** Parts it was uploaded in, if it was. */
+  readonly parts?: number | undefined
+  readonly versionId?: string | undefined
 }
 
 export interface PutOptions {
@@ -23,6 +32,8 @@ export interface PutOptions {
   readonly storageClass?: string
   /** Without quotes; the MD5 of the body, if left out. */
   readonly etag?: string
+  /** As with a PUT, in small letters: content-type, x-amz-meta-…. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /** Objects by index; keys must rise with it in the order of UTF-8 bytes. */
@@ -48,7 +59,11 @@ export interface ListPage {
 }
 
 export class S3Store {
+  /** Keeps the versions before, and gives each new one an id. */
+  versioned = false
   readonly #objects = new Map<string, StoredObject>()
+  /** Versions that are not the newest, oldest first. A delete marker is not among them: the key just has no newest one. */
+  readonly #older = new Map<string, StoredObject[]>()
   readonly #shelves: Shelf[] = []
   #sorted: string[] | undefined
 
@@ -60,34 +75,61 @@ export class S3Store {
       lastModified: o.lastModified ?? new Date(),
       storageClass: o.storageClass ?? 'STANDARD',
       body: (from, to) => (from === 0 && to === body.length ? body : body.subarray(from, to)),
+      headers: o.headers,
     })
   }
 
   add(key: string, object: StoredObject): StoredObject {
     if (!this.#objects.has(key)) this.#sorted = undefined
-    this.#objects.set(key, object)
-    return object
+    else if (this.versioned) this.#keep(key)
+    const stored = this.versioned ? { ...object, versionId: randomBytes(16).toString('base64url') } : object
+    this.#objects.set(key, stored)
+    return stored
   }
 
   addShelf(shelf: Shelf): void {
     this.#shelves.push(shelf)
   }
 
-  /** Whether there was such an object; those on shelves cannot be removed. */
-  remove(key: string): boolean {
-    const had = this.#objects.delete(key)
-    if (had) this.#sorted = undefined
-    return had
+  /** Whether there was such an object; those on shelves cannot be removed. A version by its id is gone for good. */
+  remove(key: string, versionId?: string): boolean {
+    const current = this.#objects.get(key)
+    const older = this.#older.get(key)
+    if (versionId !== undefined && current?.versionId !== versionId) {
+      const at = older?.findIndex((version) => version.versionId === versionId) ?? -1
+      older?.splice(at, at < 0 ? 0 : 1)
+      return at >= 0
+    }
+    const before = versionId === undefined ? undefined : older?.pop()
+    if (versionId === undefined && current && this.versioned) this.#keep(key)
+    if (before) this.#objects.set(key, before)
+    else if (this.#objects.delete(key)) this.#sorted = undefined
+    return current !== undefined
   }
 
-  get(key: string): StoredObject | undefined {
+  /** The newest version, or that with the id. */
+  get(key: string, versionId?: string): StoredObject | undefined {
     const object = this.#objects.get(key)
+    if (versionId !== undefined && object?.versionId !== versionId) {
+      return this.#older.get(key)?.find((version) => version.versionId === versionId)
+    }
     if (object) return object
     for (const shelf of this.#shelves) {
       const index = firstIndex(shelf, (other) => compareKeys(other, key) >= 0)
       if (index < shelf.count && shelf.keyAt(index) === key) return shelf.objectAt(index)
     }
     return undefined
+  }
+
+  /** In order; without those on shelves. */
+  keys(): string[] {
+    this.#sorted ??= [...this.#objects.keys()].sort(compareKeys)
+    return this.#sorted.slice()
+  }
+
+  #keep(key: string): void {
+    const current = this.#objects.get(key)
+    if (current) this.#older.set(key, [...(this.#older.get(key) ?? []), current])
   }
 
   list(o: ListRequest): ListPage {

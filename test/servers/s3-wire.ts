@@ -1,5 +1,6 @@
-/** Requests and answers of the S3 REST protocol as a server sees them: path style, XML errors, aws-chunked bodies. */
+/** Requests and answers of the S3 REST protocol as a server sees them: path style, XML, errors. */
 import type { IncomingMessage } from 'node:http'
+import { type ChecksumAlgorithm, checksumBytes } from './s3-checksum.ts'
 
 /** A request, understood. */
 export interface S3Request {
@@ -46,7 +47,59 @@ export const s3Errors = {
     code: 'BadDigest',
     message: 'The Content-MD5 you specified did not match what we received.',
   },
+  noSuchUpload: {
+    status: 404,
+    code: 'NoSuchUpload',
+    message:
+      'The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.',
+  },
+  invalidPart: {
+    status: 400,
+    code: 'InvalidPart',
+    message:
+      'One or more of the specified parts could not be found. ' +
+      "The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.",
+  },
+  requestTimeTooSkewed: {
+    status: 403,
+    code: 'RequestTimeTooSkewed',
+    message: 'The difference between the request time and the current time is too large.',
+  },
+  requestTimeout: {
+    status: 400,
+    code: 'RequestTimeout',
+    message: 'Your socket connection to the server was not read from or written to within the timeout period.',
+  },
+  conditionalConflict: {
+    status: 409,
+    code: 'ConditionalRequestConflict',
+    message: 'The conditional request cannot succeed due to a conflicting operation against this resource.',
+  },
 } as const satisfies Record<string, S3ErrorAnswer>
+
+export function invalidRequest(message: string): S3ErrorAnswer {
+  return { status: 400, code: 'InvalidRequest', message }
+}
+
+/** `x-amz-checksum-crc64nvme` and its like. */
+export function checksumHeader(algorithm: ChecksumAlgorithm): string {
+  return `x-amz-checksum-${algorithm.toLowerCase()}`
+}
+
+/** Whether a value is base64 of as many bytes as the algorithm gives. */
+export function isChecksum(algorithm: ChecksumAlgorithm, value: string): boolean {
+  const bytes = Buffer.from(value, 'base64')
+  return bytes.length === checksumBytes[algorithm] && bytes.toString('base64') === value
+}
+
+export function invalidChecksum(name: string): S3ErrorAnswer {
+  return invalidRequest(`Value for ${name} header is invalid.`)
+}
+
+export function wrongChecksum(algorithm: ChecksumAlgorithm): S3ErrorAnswer {
+  const message = `The ${algorithm} you specified did not match the calculated checksum.`
+  return { status: 400, code: 'BadDigest', message }
+}
 
 /** GET of an object in Glacier. */
 export function invalidObjectState(storageClass: string): S3ErrorAnswer {
@@ -83,6 +136,17 @@ export function errorBody(error: S3ErrorAnswer, request: S3Request): Buffer {
   return Buffer.from(`${xmlHeader}<Error>${inner.join('')}</Error>`)
 }
 
+/** Elements of an answer, in order; those without a value are left out. Keys are URL-encoded by the caller if asked for. */
+export function elements(fields: Readonly<Record<string, string | number | boolean | undefined>>): string {
+  let xml = ''
+  for (const [name, value] of Object.entries(fields)) {
+    if (value !== undefined) xml += `<${name}>${typeof value === 'string' ? escapeXml(value) : value}</${name}>`
+  }
+  return xml
+}
+
+export const s3Namespace = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+
 export const xmlHeader = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 /** Control characters too become references, as S3 does it: XML 1.0 cannot hold them and strict parsers refuse them. */
@@ -97,6 +161,16 @@ export function escapeXml(text: string): string {
   }
   return from === 0 ? text : escaped + text.slice(from)
 }
+
+/** Entities and references of text back to characters. */
+export function unescapeXml(text: string): string {
+  return text.replaceAll(/&(?:#x([0-9a-f]+)|#(\d+)|(\w+));/gi, (entity, hex, decimal, name: string | undefined) => {
+    if (name !== undefined) return entities[name] ?? entity
+    return String.fromCodePoint(hex === undefined ? Number(decimal) : Number.parseInt(hex, 16))
+  })
+}
+
+const entities: Readonly<Record<string, string>> = { quot: '"', amp: '&', lt: '<', gt: '>', apos: "'" }
 
 /** `EncodingType=url` as AWS does it: a space is `+`, a slash stays. */
 export function urlEncodeKey(key: string): string {
@@ -119,28 +193,6 @@ export function readRequest(incoming: IncomingMessage): S3Request {
     key: slash < 0 ? '' : decodeURIComponent(path.slice(slash + 1)),
     query: new URLSearchParams(mark < 0 ? '' : url.slice(mark + 1)),
     headers: incoming.headers,
-  }
-}
-
-/** The whole body, without aws-chunked framing. */
-export async function readBody(incoming: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  for await (const chunk of incoming) chunks.push(chunk as Buffer)
-  const body = Buffer.concat(chunks)
-  const sha = incoming.headers['x-amz-content-sha256']?.toString() ?? ''
-  const chunked = sha.startsWith('STREAMING-') || incoming.headers['content-encoding']?.includes('aws-chunked')
-  return chunked ? withoutChunks(body) : body
-}
-
-/** aws-chunked: `<hex size>[;chunk-signature=…]CRLF <bytes> CRLF`, ended by a chunk of size 0 and trailers. */
-function withoutChunks(framed: Buffer): Buffer {
-  const pieces: Buffer[] = []
-  for (let at = 0; ; ) {
-    const lineEnd = framed.indexOf('\r\n', at)
-    const size = lineEnd < 0 ? 0 : Number.parseInt(framed.toString('latin1', at, lineEnd), 16)
-    if (!(size > 0)) return Buffer.concat(pieces)
-    pieces.push(framed.subarray(lineEnd + 2, lineEnd + 2 + size))
-    at = lineEnd + 2 + size + 2
   }
 }
 

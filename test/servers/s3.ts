@@ -2,73 +2,29 @@
  * A small S3 server in this process, for tests and measurements: path style, no signatures checked, one set of objects
  * under whatever bucket name it is asked for. Its objects cost memory or, virtual, none; each request may be made to fail.
  *
- * Serves ListObjectsV2, GetObject, HeadObject, PutObject, DeleteObject, HeadBucket, CreateBucket, GetBucketLocation.
+ * Serves ListObjectsV2, GetObject, HeadObject, PutObject, DeleteObject, GetObjectTagging, multipart uploads, HeadBucket,
+ * CreateBucket, GetBucketLocation. What is sent is compared with its sums, and writes keep their conditions, as on AWS.
  */
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { answer, refuse, type S3Fault, send } from './s3-answer.ts'
-import { type ListPage, type PutOptions, type S3Body, S3Store } from './s3-store.ts'
+import { harm, pause, refuse, reply, type S3Answer, type S3Fault } from './s3-answer.ts'
+import { serveList } from './s3-list.ts'
+import { abortUpload, completeUpload, createUpload, listParts, listUploads, uploadPart } from './s3-multipart.ts'
+import { deleteObject, getTagging, putObject, serveObject } from './s3-objects.ts'
+import { corrupted, type Received, receive } from './s3-receive.ts'
+import { type Operation, routeOf } from './s3-route.ts'
 import {
-  escapeXml,
-  invalidObjectState,
-  parseRange,
-  readBody,
-  readRequest,
-  type S3Request,
-  s3Errors,
-  urlEncodeKey,
-  xmlHeader,
-} from './s3-wire.ts'
-
-/** `n` counts the requests for this key (or prefix) that this hook saw, from 1. A hook may also change the bucket. */
-export type FaultHook = (name: string, n: number) => S3Fault | undefined | Promise<S3Fault | undefined>
-
-export interface S3Faults {
-  onGet?: FaultHook | undefined
-  onHead?: FaultHook | undefined
-  onPut?: FaultHook | undefined
-  /** Gets the prefix. */
-  onList?: FaultHook | undefined
-}
-
-/** One request as it came. */
-export interface RecordedRequest {
-  readonly method: string
-  readonly key: string
-  readonly query: URLSearchParams
-  readonly range: string | undefined
-}
-
-export interface VirtualObject {
-  readonly key: string
-  readonly size: number
-  /** Bytes `from` up to, not including, `to`. */
-  readonly body: (from: number, to: number) => S3Body
-  readonly lastModified?: Date
-  readonly storageClass?: string
-}
-
-export interface VirtualListing {
-  /** Bytes of each; 0 if left out. */
-  readonly sizeOf?: (index: number) => number
-  readonly lastModifiedOf?: (index: number) => Date
-  /** The whole object; without it every GET is a NoSuchKey. */
-  readonly bodyOf?: (index: number) => Buffer
-}
-
-export interface S3Counters {
-  list: number
-  get: number
-  head: number
-  put: number
-  delete: number
-  other: number
-  /** Bytes of bodies of objects handed to the sockets. */
-  bytesSent: number
-}
+  type OpenUpload,
+  type RecordedRequest,
+  type S3Counters,
+  type S3Faults,
+  State,
+  type VirtualListing,
+  type VirtualObject,
+} from './s3-state.ts'
+import type { PutOptions, StoredObject } from './s3-store.ts'
+import { readRequest, type S3ErrorAnswer, type S3Request, s3Errors, s3Namespace } from './s3-wire.ts'
 
 export interface S3Server {
   /** `http://127.0.0.1:<port>` */
@@ -79,8 +35,14 @@ export interface S3Server {
   addVirtual(object: VirtualObject): void
   /** `count` objects that cost no memory. `keyOf` must rise in the order of UTF-8 bytes. */
   addVirtualListing(count: number, keyOf: (index: number) => string, o?: VirtualListing): void
-  /** The bytes of an object that was put. */
+  /** The bytes of an object that was put. Throws if bodies were not kept. */
   read(key: string): Buffer | undefined
+  /** What is known of an object. */
+  stat(key: string): StoredObject | undefined
+  /** Keys of all objects but those of virtual listings, in order. */
+  keys(): string[]
+  /** Multipart uploads that were begun and neither completed nor aborted. */
+  uploads(): OpenUpload[]
   /** What was asked, in order; empty it at will. Not kept if `record` is false. */
   readonly requests: RecordedRequest[]
   record: boolean
@@ -91,6 +53,20 @@ export interface S3Server {
   listWithoutSize: boolean
   /** The bucket names that exist; undefined: all. */
   buckets: Set<string> | undefined
+  /** False: a server that knows no x-amz-checksum-*: takes no notice of them and never gives any. */
+  checksums: boolean
+  /** False: a server that takes no notice of If-Match and If-None-Match when it writes. */
+  conditionalWrites: boolean
+  /** False: ListParts gives no checksums of parts. */
+  listPartsChecksums: boolean
+  /** Least size of all parts but the last. */
+  minPartBytes: number
+  /** False: of what is written from now on only size and sums are kept; it cannot be read. */
+  keepBodies: boolean
+  /** True: writes give x-amz-version-id, and a version deleted by its id brings back the one before. */
+  versioned: boolean
+  /** The clock of the server, for LastModified and the begin of uploads. */
+  nowMs: () => number
   /** Breaks open connections. */
   close(): Promise<void>
 }
@@ -98,15 +74,19 @@ export interface S3Server {
 /** Starts on a free port of 127.0.0.1. */
 export async function startS3(): Promise<S3Server> {
   const state = new State()
-  const http = createServer((incoming, response) => {
-    serve(state, incoming, response).catch((error: unknown) => {
-      if (response.destroyed) return
+  const closing = new AbortController()
+  const onRequest = (incoming: IncomingMessage, response: ServerResponse) => {
+    serve(state, incoming, response, closing.signal).catch((error: unknown) => {
+      if (response.destroyed || closing.signal.aborted) return
       // The client left, or this server (or a hook) is broken: the latter must be seen.
       const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
       if (response.headersSent) response.destroy()
       else response.writeHead(500, { 'content-type': 'text/plain' }).end(`test server: ${message}`)
     })
-  })
+  }
+  const http = createServer(onRequest)
+  // The client that waits for a 100 gets it when its body is wanted.
+  http.on('checkContinue', onRequest)
   http.keepAliveTimeout = 60_000
   http.listen(0, '127.0.0.1')
   await once(http, 'listening')
@@ -117,6 +97,7 @@ export async function startS3(): Promise<S3Server> {
     close: async () => {
       if (!http.listening) return
       const closed = once(http, 'close')
+      closing.abort()
       http.close()
       http.closeAllConnections()
       await closed
@@ -124,243 +105,106 @@ export async function startS3(): Promise<S3Server> {
   })
 }
 
-class State {
-  readonly store = new S3Store()
-  readonly requests: RecordedRequest[] = []
-  record = true
-  readonly counters: S3Counters = { list: 0, get: 0, head: 0, put: 0, delete: 0, other: 0, bytesSent: 0 }
-  readonly faults: S3Faults = {}
-  listWithoutSize = false
-  buckets: Set<string> | undefined
-  readonly #asked = new WeakMap<FaultHook, Map<string, number>>()
-
-  put(key: string, body: Buffer | string, o?: PutOptions): void {
-    this.store.put(key, typeof body === 'string' ? Buffer.from(body) : body, o)
-  }
-
-  remove(key: string): void {
-    this.store.remove(key)
-  }
-
-  read(key: string): Buffer | undefined {
-    const object = this.store.get(key)
-    const body = object?.body(0, object.size)
-    return Buffer.isBuffer(body) ? body : undefined
-  }
-
-  addVirtual(o: VirtualObject): void {
-    const etag = createHash('md5').update(`${o.key} ${o.size}`).digest('hex')
-    const { size, body, lastModified = new Date(), storageClass = 'STANDARD' } = o
-    this.store.add(o.key, { size, etag: `"${etag}"`, lastModified, storageClass, body })
-  }
-
-  addVirtualListing(count: number, keyOf: (index: number) => string, o: VirtualListing = {}): void {
-    const now = new Date()
-    this.store.addShelf({
-      count,
-      keyAt: keyOf,
-      objectAt: (index) => {
-        const { sizeOf, lastModifiedOf, bodyOf } = o
-        return {
-          size: sizeOf?.(index) ?? 0,
-          etag: `"${index.toString(16).padStart(32, '0')}"`,
-          lastModified: lastModifiedOf?.(index) ?? now,
-          storageClass: 'STANDARD',
-          body: (from, to) => bodyOf?.(index).subarray(from, to) ?? Buffer.alloc(0),
-        }
-      },
+/** Only what the fault leaves of a request reaches its handler; only what `after` leaves of an answer, the client. */
+async function serve(
+  state: State,
+  incoming: IncomingMessage,
+  response: ServerResponse,
+  closing: AbortSignal,
+): Promise<void> {
+  const request = readRequest(incoming)
+  const { method, key, query, headers } = request
+  if (state.record) state.requests.push({ method, key, query, range: headers.range?.toString(), headers })
+  const { operation, counted, hook, name } = routeOf(request)
+  state.counters[counted] += 1
+  const hooked = hook ? state.fault(hook, name, request) : undefined
+  const fault = hooked === undefined ? undefined : await pause(await hooked, closing)
+  if (fault && 'beforeBody' in fault) {
+    return refuse(request, response, {
+      ...fault.beforeBody,
+      headers: { ...fault.beforeBody.headers, connection: 'close' },
     })
   }
 
-  /** The fault for this request, if a hook is set. */
-  fault(hook: keyof S3Faults, name: string): S3Fault | undefined | Promise<S3Fault | undefined> {
-    const call = this.faults[hook]
-    if (!call) return undefined
-    const asked = this.#asked.get(call) ?? new Map<string, number>()
-    this.#asked.set(call, asked)
-    const n = (asked.get(name) ?? 0) + 1
-    asked.set(name, n)
-    return call(name, n)
+  let received: Received | undefined
+  if (method === 'PUT' || method === 'POST') {
+    // As AWS: bytes of unknown length come in the framing of aws-chunked only.
+    if (headers['transfer-encoding'] !== undefined && headers['x-amz-decoded-content-length'] === undefined) {
+      return refuse(request, response, { ...notImplemented, headers: { connection: 'close' } })
+    }
+    if (headers.expect?.toString().toLowerCase() === '100-continue') response.writeContinue()
+    const body = await receive(incoming, {
+      keep: operation === 'complete' || (state.keepBodies && (operation === 'put' || operation === 'uploadPart')),
+      // With CompleteMultipartUpload comes the checksum of the object, not that of the request.
+      checksums: state.checksums && operation !== 'complete',
+      algorithm:
+        operation === 'uploadPart' ? state.multipart.find(query.get('uploadId') ?? '', key)?.algorithm : undefined,
+      fault,
+      counters: state.counters,
+    })
+    if (body === undefined) return
+    if ('code' in body) return refuse(request, response, body)
+    received = body
   }
-}
-
-async function serve(state: State, incoming: IncomingMessage, response: ServerResponse): Promise<void> {
-  const request = readRequest(incoming)
-  const { method, key, query } = request
-  if (state.record) state.requests.push({ method, key, query, range: incoming.headers.range })
-  const body = method === 'PUT' || method === 'POST' ? await readBody(incoming) : undefined
-  const list = key === '' && method === 'GET' && !query.has('location') && request.bucket !== ''
-  const operation = list ? 'list' : key === '' ? 'other' : operations[method]
-  state.counters[operation ?? 'other'] += 1
   const known = !state.buckets || state.buckets.has(request.bucket)
-  if (!known && !(method === 'PUT' && key === '')) return refuse(request, response, s3Errors.noSuchBucket)
-
-  const hook = operation === undefined ? undefined : hooks[operation]
-  const fault = hook ? state.fault(hook, list ? (query.get('prefix') ?? '') : key) : undefined
-  const harm = await harmless(request, response, fault instanceof Promise ? await fault : fault)
-  if (harm === 'answered') return
-  if (list) return serveList(state, request, response, harm)
-  if (operation === 'get' || operation === 'head') return serveObject(state, request, response, harm)
-  if (operation === 'put' && body) return servePut(state, request, response, body)
-  if (operation === 'delete') {
-    state.store.remove(key)
-    return answer(response, 204, {})
-  }
-  serveBucket(state, request, response)
+  if (!known && operation !== 'createBucket') return refuse(request, response, s3Errors.noSuchBucket)
+  const left = fault === undefined ? undefined : await harm(request, response, fault, closing)
+  if (left === 'answered') return
+  if (left && 'corrupt' in left && !corruptible.has(operation)) throw new Error(`${operation} has no body to corrupt`)
+  if (operation === 'list') return serveList(state, request, response, left)
+  if (operation === 'get' || operation === 'head') return serveObject(state, request, response, left)
+  const given = await work(state, operation, request, received ?? nothing, left)
+  const answered = left && 'after' in left ? await harm(request, response, left.after, closing) : left
+  if (answered !== 'answered') return reply(request, response, given, answered)
 }
 
-const operations: Partial<Record<string, keyof S3Counters & ('get' | 'head' | 'put' | 'delete')>> = {
-  GET: 'get',
-  HEAD: 'head',
-  PUT: 'put',
-  DELETE: 'delete',
+const notImplemented: S3ErrorAnswer = {
+  status: 501,
+  code: 'NotImplemented',
+  message: 'A header you provided implies functionality that is not implemented',
+  elements: { Header: 'Transfer-Encoding' },
 }
-const hooks: Partial<Record<string, keyof S3Faults>> = { get: 'onGet', head: 'onHead', put: 'onPut', list: 'onList' }
+const corruptible: ReadonlySet<Operation> = new Set<Operation>(['get', 'put', 'uploadPart', 'complete'])
 
-/** Faults that need no body are dealt with here; the rest is given back. */
-async function harmless(
-  request: S3Request,
-  response: ServerResponse,
-  fault: S3Fault | undefined,
-): Promise<S3Fault | undefined | 'answered'> {
-  if (fault === undefined) return undefined
-  if ('delayMs' in fault) {
-    await sleep(fault.delayMs)
-    return harmless(request, response, fault.next)
-  }
-  if ('code' in fault) {
-    refuse(request, response, fault)
-    return 'answered'
-  }
-  if ('cutAfter' in fault && fault.cutAfter < 0) {
-    response.socket?.resetAndDestroy()
-    return 'answered'
-  }
-  return 'stallAfter' in fault && fault.stallAfter < 0 ? 'answered' : fault
-}
+/** A request without a body. */
+const nothing: Received = { size: 0, body: undefined, md5: Buffer.alloc(0), sums: {}, sent: undefined }
 
-function serveBucket(state: State, request: S3Request, response: ServerResponse): undefined {
-  const { method, query, bucket } = request
-  if (method === 'HEAD') return answer(response, 200, { 'x-amz-bucket-region': 'us-east-1' })
-  if (method === 'PUT') {
-    state.buckets?.add(bucket)
-    return answer(response, 200, { location: `/${bucket}` })
-  }
-  if (method === 'GET' && query.has('location')) {
-    const xml = `${xmlHeader}<LocationConstraint ${namespace}/>`
-    return answer(response, 200, { 'content-type': 'application/xml' }, Buffer.from(xml))
-  }
-  refuse(request, response, { status: 501, code: 'NotImplemented', message: `${method} /${bucket}/${request.key}` })
-}
-
-function servePut(state: State, request: S3Request, response: ServerResponse, body: Buffer): undefined {
-  const { headers, key } = request
-  const md5 = headers['content-md5']
-  if (headers['if-none-match'] === '*' && state.store.get(key)) {
-    return refuse(request, response, s3Errors.preconditionFailed)
-  }
-  if (md5 !== undefined && md5 !== createHash('md5').update(body).digest('base64')) {
-    return refuse(request, response, s3Errors.badDigest)
-  }
-  const storageClass = headers['x-amz-storage-class']?.toString()
-  const { etag } = state.store.put(key, body, storageClass === undefined ? {} : { storageClass })
-  answer(response, 200, { etag })
-}
-
-function serveObject(
+async function work(
   state: State,
+  operation: Operation,
   request: S3Request,
-  response: ServerResponse,
+  received: Received,
   fault: S3Fault | undefined,
-): Promise<void> | undefined {
-  const object = state.store.get(request.key)
-  if (!object) return refuse(request, response, s3Errors.noSuchKey)
-  const { size, etag } = object
-  const { headers } = request
-  if (headers['if-match'] !== undefined && !matches(headers['if-match'], etag)) {
-    return refuse(request, response, s3Errors.preconditionFailed)
+): Promise<S3Answer | S3ErrorAnswer> {
+  const corrupt = fault && 'corrupt' in fault ? fault.corrupt : undefined
+  const stored = async () => (corrupt ? await corrupted(received, corrupt) : received)
+  switch (operation) {
+    case 'put':
+      return putObject(state, request, received, await stored())
+    case 'delete':
+      return deleteObject(state, request)
+    case 'tagging':
+      return getTagging(state, request)
+    case 'createUpload':
+      return createUpload(state, request)
+    case 'uploadPart':
+      return uploadPart(state, request, received, await stored())
+    case 'listParts':
+      return listParts(state, request)
+    case 'listUploads':
+      return listUploads(state, request)
+    case 'complete':
+      return await completeUpload(state, request, received.body ?? Buffer.alloc(0), corrupt)
+    case 'abort':
+      return abortUpload(state, request)
+    case 'headBucket':
+      return { status: 200, headers: { 'x-amz-bucket-region': 'us-east-1' } }
+    case 'createBucket':
+      state.buckets?.add(request.bucket)
+      return { status: 200, headers: { location: `/${request.bucket}` } }
+    case 'location':
+      return { status: 200, xml: `<LocationConstraint ${s3Namespace}/>` }
+    default:
+      return { status: 501, code: 'NotImplemented', message: `${request.method} /${request.bucket}/${request.key}` }
   }
-  if (headers['if-none-match'] !== undefined && matches(headers['if-none-match'], etag)) {
-    return answer(response, 304, { etag })
-  }
-  if (request.method === 'GET' && archived.has(object.storageClass)) {
-    return refuse(request, response, invalidObjectState(object.storageClass))
-  }
-  const ignoreRange = fault !== undefined && 'ignoreRange' in fault
-  const range = ignoreRange ? undefined : parseRange(headers.range?.toString(), size)
-  if (range === 'bad') {
-    const message = 'The requested range is not satisfiable'
-    const unsatisfied = { 'content-range': `bytes */${size}` }
-    return refuse(request, response, { status: 416, code: 'InvalidRange', message, headers: unsatisfied })
-  }
-  const [first, last] = range ?? [0, size - 1]
-  const length = last + 1 - first
-  const given: Record<string, string> = {
-    'content-type': 'binary/octet-stream',
-    'content-length': String(length),
-    'accept-ranges': 'bytes',
-    etag,
-    'last-modified': object.lastModified.toUTCString(),
-    ...(object.storageClass === 'STANDARD' ? {} : { 'x-amz-storage-class': object.storageClass }),
-    ...(range === undefined ? {} : { 'content-range': `bytes ${first}-${last}/${size}` }),
-  }
-  const status = range === undefined ? 200 : 206
-  if (request.method === 'HEAD') return answer(response, status, given)
-  return send(state.counters, response, status, given, object.body(first, last + 1), fault)
-}
-
-const archived = new Set(['GLACIER', 'DEEP_ARCHIVE'])
-
-function matches(header: string | string[], etag: string): boolean {
-  return header
-    .toString()
-    .split(',')
-    .some((one) => one.trim() === '*' || one.trim().replaceAll('"', '') === etag.replaceAll('"', ''))
-}
-
-function serveList(
-  state: State,
-  request: S3Request,
-  response: ServerResponse,
-  fault: S3Fault | undefined,
-): Promise<void> | undefined {
-  const { query, bucket } = request
-  const asked = {
-    prefix: query.get('prefix') ?? '',
-    delimiter: query.get('delimiter') ?? '',
-    startAfter: query.get('start-after') ?? '',
-    token: query.get('continuation-token') ?? '',
-    maxKeys: Math.min(1000, Number(query.get('max-keys') ?? 1000)),
-  }
-  const encoded = query.get('encoding-type') === 'url' ? urlEncodeKey : escapeXml
-  const page = state.store.list(asked)
-  const one = (name: string, text: string | undefined) => (text === undefined ? '' : `<${name}>${text}</${name}>`)
-  const given = (name: string, text: string) => (text === '' ? '' : one(name, encoded(text)))
-  const xml =
-    `${xmlHeader}<ListBucketResult ${namespace}>${one('Name', escapeXml(bucket))}` +
-    `<Prefix>${encoded(asked.prefix)}</Prefix>${given('Delimiter', asked.delimiter)}` +
-    given('StartAfter', asked.startAfter) +
-    (asked.token === '' ? '' : one('ContinuationToken', asked.token)) +
-    one('NextContinuationToken', page.nextToken) +
-    one('KeyCount', String(page.objects.length + page.prefixes.length)) +
-    one('MaxKeys', String(asked.maxKeys)) +
-    (query.get('encoding-type') === 'url' ? '<EncodingType>url</EncodingType>' : '') +
-    `${one('IsTruncated', String(page.nextToken !== undefined))}${contentsXml(page, encoded, !state.listWithoutSize)}</ListBucketResult>`
-  const body = Buffer.from(xml)
-  const headers = { 'content-type': 'application/xml', 'content-length': String(body.length) }
-  return send(undefined, response, 200, headers, body, fault)
-}
-
-const namespace = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
-
-function contentsXml(page: ListPage, encoded: (key: string) => string, withSize: boolean): string {
-  let xml = ''
-  for (const [key, { etag, size, lastModified, storageClass }] of page.objects) {
-    xml +=
-      `<Contents><Key>${encoded(key)}</Key><LastModified>${lastModified.toISOString()}</LastModified>` +
-      `<ETag>&quot;${etag.slice(1, -1)}&quot;</ETag>${withSize ? `<Size>${size}</Size>` : ''}` +
-      `<StorageClass>${storageClass}</StorageClass></Contents>`
-  }
-  for (const prefix of page.prefixes) xml += `<CommonPrefixes><Prefix>${encoded(prefix)}</Prefix></CommonPrefixes>`
-  return xml
 }

@@ -1,71 +1,7 @@
-/** Everything that speaks S3 starts here: the keys of the configuration, the client, and what its errors mean. */
-import { S3Client, S3ServiceException } from '@aws-sdk/client-s3'
-import * as z from 'zod'
+/** What the errors of S3 mean for reading. */
+import { S3ServiceException } from '@aws-sdk/client-s3'
+import { retryAfterMs } from '../aws/connection.ts'
 import { explainError, StreamError } from '../core/errors.ts'
-
-/** The keys every AWS client of ours has; what is left out comes from the SDK's own chain (environment, profile, role). */
-export const awsFields = {
-  region: z.string().min(1).optional().meta({ description: 'AWS region; without it AWS_REGION or the profile says.' }),
-  endpoint: z
-    .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
-    .optional()
-    .meta({ description: 'URL of an S3-compatible server instead of AWS.' }),
-  force_path_style: z
-    .boolean()
-    .optional()
-    .meta({ description: 'Put the bucket in the path, not in the host name. Default: true if `endpoint` is set.' }),
-  role_arn: z.string().optional().meta({ description: 'Role to assume with the credentials found.' }),
-  external_id: z.string().optional().meta({ description: 'External id for `role_arn`.' }),
-}
-
-export interface AwsConfig {
-  readonly region?: string | undefined
-  readonly endpoint?: string | undefined
-  readonly force_path_style?: boolean | undefined
-  readonly role_arn?: string | undefined
-  readonly external_id?: string | undefined
-}
-
-/** The `credentials` of a client that assumes a role, nothing if none is configured. */
-export function assumedRole({ role_arn: RoleArn, external_id: ExternalId }: AwsConfig) {
-  if (RoleArn === undefined) return {}
-  return {
-    // Loaded only where a role is assumed: it brings a client for every way there is to log in.
-    credentials: async () => {
-      const { fromTemporaryCredentials } = await import('@aws-sdk/credential-providers')
-      return await fromTemporaryCredentials({
-        params: {
-          RoleArn,
-          RoleSessionName: 's3-streamer',
-          ...(ExternalId === undefined ? {} : { ExternalId }),
-        },
-      })()
-    },
-  }
-}
-
-/** A client for `connections` requests at once. */
-export function createS3Client(config: AwsConfig, connections: number): S3Client {
-  const region = config.region ?? (config.endpoint === undefined ? undefined : (process.env.AWS_REGION ?? 'us-east-1'))
-  return new S3Client({
-    ...(region === undefined ? {} : { region }),
-    ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),
-    forcePathStyle: config.force_path_style ?? config.endpoint !== undefined,
-    followRegionRedirects: true,
-    ...assumedRole(config),
-    // A part of an object cannot be compared with the checksum of the whole, and S3-compatible servers trip over it.
-    responseChecksumValidation: 'WHEN_REQUIRED',
-    requestChecksumCalculation: 'WHEN_REQUIRED',
-    maxAttempts: 3,
-    requestHandler: {
-      connectionTimeout: 10_000,
-      requestTimeout: 30_000,
-      throwOnRequestTimeout: true,
-      httpAgent: { keepAlive: true, maxSockets: connections },
-      httpsAgent: { keepAlive: true, maxSockets: connections },
-    },
-  })
-}
 
 const accessNames = new Set([
   'AccessDenied',
@@ -150,11 +86,4 @@ export function s3ListError(error: unknown, bucket: string, prefix: string): Str
     `cannot list s3://${bucket}/${prefix}: the server answers ${status ?? known.code} (check the bucket name, and that the endpoint speaks S3)`,
     { cause: known.cause, data: known.data },
   )
-}
-
-function retryAfterMs(error: unknown): number | undefined {
-  if (!(error instanceof S3ServiceException)) return undefined
-  const header: unknown = error.$response?.headers?.['retry-after']
-  const seconds = typeof header === 'string' ? Number(header) : Number.NaN
-  return Number.isFinite(seconds) ? seconds * 1000 : undefined
 }

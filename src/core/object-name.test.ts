@@ -1,0 +1,9 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { objectName } from './object-name.ts'
+
+test('an object is named by where it is', () => {
+  assert.equal(objectName({ bucket: 'logs', key: 'a/b.gz' }), 's3://logs/a/b.gz')
+  assert.equal(objectName({ bucket: 'sftp://acme@host:2222', key: 'in/a.csv' }), 'sftp://acme@host:2222/in/a.csv')
+  assert.equal(objectName({ bucket: 'file://', key: 'var/log/a' }), 'file:///var/log/a')
+})

@@ -1,0 +1,6 @@
+import type { ObjectRef } from './component.ts'
+
+/** What people call an object: `s3://logs/a.gz`, or, where the store says its own place, `sftp://acme@example.com/in/a.csv`. */
+export function objectName({ bucket, key }: Pick<ObjectRef, 'bucket' | 'key'>): string {
+  return bucket.includes('://') ? `${bucket}/${key}` : `s3://${bucket}/${key}`
+}

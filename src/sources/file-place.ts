@@ -1,0 +1,83 @@
+/** Where the files of a source are, as the store has it now: the folder, what of it is read, and where files go afterwards. */
+import type { Signal } from '../core/component.ts'
+import { StreamError } from '../core/errors.ts'
+import type { FileConfig } from './file-config.ts'
+import { absolutePath } from './file-object.ts'
+import { FileRules, splitGlob } from './file-rules.ts'
+import type { FileStore } from './file-store.ts'
+import { escapeGlob, type MoveTarget, moveTarget, targetPath } from './file-template.ts'
+
+export interface FilePlace {
+  readonly rules: FileRules
+  /** Where files are moved to; undefined if they are not. */
+  readonly moveTo: MoveTarget | undefined
+}
+
+/** Throws source.access if there is no such path. */
+export async function locate(store: FileStore, config: FileConfig, o: Signal): Promise<FilePlace> {
+  const { root, pattern } = await rootOf(store, config.path, o)
+  const moveTo = config.move_to === undefined ? undefined : moveTarget(root, config.move_to)
+  if (moveTo !== undefined) refuseItself(root, moveTo)
+  return { rules: new FileRules({ config, root, pattern, moveTo }), moveTo }
+}
+
+async function rootOf(
+  store: FileStore,
+  path: string,
+  o: Signal,
+): Promise<{ readonly root: string; readonly pattern: string | undefined }> {
+  const glob = splitGlob(path)
+  const exact = glob === undefined ? path : await existing(store, path, o)
+  if (glob !== undefined && exact === undefined)
+    return { root: await folderOf(store, glob.folder, o), pattern: glob.pattern }
+  const real = await store.resolve(exact ?? path, o)
+  const facts = await store.stat(real, o)
+  if (facts?.kind === 'folder') return { root: real, pattern: undefined }
+  if (facts?.kind !== 'file')
+    throw noSuch(store, real, facts === undefined ? 'there is nothing' : 'it is neither a file nor a folder')
+  const slash = real.lastIndexOf('/')
+  return { root: real.slice(0, Math.max(slash, 1)), pattern: escapeGlob(real.slice(slash + 1)) }
+}
+
+/** The path, if something has this very name, whatever a glob would make of it. */
+async function existing(store: FileStore, path: string, o: Signal): Promise<string | undefined> {
+  const absolute = path.startsWith('/') ? path : `${await store.resolve('.', o)}/${path}`
+  return (await store.stat(absolute, o)) ? absolute : undefined
+}
+
+async function folderOf(store: FileStore, path: string, o: Signal): Promise<string> {
+  const real = await store.resolve(path, o)
+  const facts = await store.stat(real, o)
+  if (facts?.kind === 'folder') return real
+  throw noSuch(store, real, facts === undefined ? 'there is no such folder' : 'it is no folder')
+}
+
+function noSuch(store: FileStore, path: string, reason: string): StreamError {
+  const text = `cannot read ${store.place}${path}: ${reason} (check \`path\`, and what this user is allowed to see)`
+  return new StreamError('source.access', text, { data: { path } })
+}
+
+/** Files that were moved to where they are read would be read again, for ever. */
+function refuseItself(root: string, moveTo: MoveTarget): void {
+  const rules = new FileRules({
+    config: {
+      include: [],
+      exclude: [],
+      recursive: true,
+      min_age: 0,
+      finished: { stable: 1, marker: undefined, temporary: [] },
+    },
+    root,
+    moveTo,
+  })
+  const probes = ['5f1d-probe.gz', '5f1d-folder/5f1d-probe.gz']
+  const taken = probes.find(
+    (path) =>
+      rules.unwanted(path) !== undefined || targetPath(moveTo, { path, timeMs: 0 }) === absolutePath(root, path),
+  )
+  if (taken === undefined) return
+  throw new StreamError(
+    'config.invalid',
+    `cannot move files to ${moveTo.folder}${moveTo.template}: that is where they are read, and no file there would be told from one that was moved (name a folder of its own in move_to)`,
+  )
+}
