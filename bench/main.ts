@@ -12,6 +12,7 @@ import { count, fileSize } from '../src/telemetry/figures.ts'
 import { startHttpInput } from '../test/servers/http-input.ts'
 import { startS3 } from '../test/servers/s3.ts'
 import { zscalerObject } from '../test/servers/zscaler-data.ts'
+import { copyTable } from './copy.ts'
 import { decoderCosts, decoderTable } from './decoders.ts'
 import { figures, measure, startServers, type Usage } from './measure.ts'
 import { queueTable } from './queue.ts'
@@ -176,6 +177,9 @@ try {
     'The receivers are in one other process on the same cores and only count. `match` passes a third of the records, `filter` 2 %.\n',
   )
   await queueTable({ folder, env, objects, recordBytes: 300, say })
+  say(`\n## SFTP to S3 beside rclone, by turns on the same sshd and S3 server (versitygw)\n`)
+  say('Start-up included; every copy is compared with its files. Memory and processor time of the servers are apart. Median of the rounds.\n')
+  await copyTable({ folder, scale, rounds: flags.quick ? 1 : 3, say })
   say('\n## Decoders\n')
   say(decoderTable(await decoderCosts()))
   if (!flags.quick) writeFileSync(path('results.md'), `${rows.join('\n')}\n`)

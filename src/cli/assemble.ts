@@ -1,7 +1,7 @@
 /** From a configured pipeline to its living parts. */
 import { hostname } from 'node:os'
 import type { PipelineConfig } from '../config/pipeline.ts'
-import type { Context, Log, Meter, ObjectSink, Sink, Source, SourceDefinition } from '../core/component.ts'
+import type { Context, Log, Meter, ObjectSink, Registry, Sink, Source } from '../core/component.ts'
 import type { DecodeLimits } from '../decoders/decoding.ts'
 import { createShape, type Shape } from '../filters/shape.ts'
 import { createFormats } from '../formats/compile.ts'
@@ -74,7 +74,7 @@ export function ledgerOf(
   })
 }
 
-function sourceDefinition(config: PipelineConfig): SourceDefinition {
+function sourceDefinition(config: PipelineConfig): Registry['sources'][number] {
   const definition = registry.sources.find(({ type }) => type === config.source.type)
   if (!definition) throw new Error(`no source of type ${config.source.type}`)
   return definition
@@ -107,7 +107,8 @@ export async function assemble(
   stack.use(sends.sink)
   const timeFromKey = (key: string) => formats.timeFromKey(key)
   const dryRun = o.mode === 'readonly'
-  const source = stack.use(sourceDefinition(config).create(config.source, { ...context, ledger, timeFromKey, dryRun }))
+  const sourceContext = { ...context, ledger, timeFromKey, dryRun }
+  const source = stack.use(await sourceDefinition(config).create(config.source, sourceContext))
   const shape = shapeOf(config, context)
   const kept = stack.move()
   return {

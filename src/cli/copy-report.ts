@@ -181,7 +181,11 @@ function summaryText(summary: CopySummary): string {
   const lines = [
     ...failures.slice(0, shownFailures).map(({ name, reason }) => `FAILED  ${name}: ${reason}`),
     ...(failures.length > shownFailures ? [`… and ${count(failures.length - shownFailures)} more`] : []),
-    ...(unread > 0 ? [`FAILED  ${files(unread)} or folders could not be read: see the messages above`] : []),
+    ...(unread > 0
+      ? [
+          `FAILED  ${unread === 1 ? '1 file or folder' : `${count(unread)} files or folders`} could not be read: see the messages above`,
+        ]
+      : []),
     ...(error === undefined ? [] : [`FAILED  ${error}`]),
     `${files(copied)} copied, ${fileSize(bytes)} in ${seconds.toFixed(1)} s${rate}${resumed}${skipped > 0 ? `; ${files(skipped)} left alone, already there` : ''}${failed > 0 ? `; ${files(failed)} failed` : ''}`,
     ...(stopped ? ['stopped: the same command goes on where it was'] : []),

@@ -95,6 +95,10 @@ export function copyRequest(
       storage_class: flags.storageClass,
     }),
   }
+  if (flags.ifExists === 'skip' && (from.config.after ?? 'none') !== 'none')
+    throw invalid(
+      '--if-exists skip leaves files uncopied, and --after would remove them all the same: leave one of them out',
+    )
   const gateway = flags.pushgateway ?? (source === undefined ? env.PUSH_GATEWAY : undefined)
   const state = flags.state ?? statePath(JSON.stringify([from.place, flags.include, flags.exclude, to]), env)
   const parsed = parse({

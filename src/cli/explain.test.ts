@@ -64,7 +64,7 @@ test('other buckets, buckets without a key, and folders are refused with 2', asy
   await using bed = await startTestbed()
   mkdirSync(join(bed.folder, 'dir'))
   for (const [target, message] of [
-    ['s3://other/x', /no pipeline reads bucket other; there is: logs/],
+    ['s3://other/x', /no pipeline reads s3:\/\/other; there is: s3_scan s3:\/\/logs\/web\//],
     ['s3://logs', /names no object/],
     ['s3://logs/', /names no object/],
     [join(bed.folder, 'dir'), /is a folder/],

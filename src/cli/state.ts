@@ -47,7 +47,7 @@ function describe(config: PipelineConfig, ledger: Ledger): string {
     `state file   ${state.file_path}`,
     goesByTime(config)
       ? `settled      ${checkpointMs > 0 ? `every object before ${utc(checkpointMs)}` : 'nothing yet: there was no whole scan'}`
-      : 'place        the queue knows what comes next',
+      : 'place        what comes next is what its source has and this state does not know as settled',
     ...(floor.timeMs > 0 ? [`left alone   objects before ${utc(floor.timeMs)}`] : []),
     `read         ${count(totals.files)} objects, ${fileSize(totals.bytes)} uncompressed`,
     ...(totals.lastTimeMs > 0 ? [`newest       ${utc(totals.lastTimeMs)}  ${totals.lastKey}`] : []),
@@ -76,7 +76,7 @@ export async function setState(time: string, flags: Flags, io: Io): Promise<Exit
     if (!goesByTime(config)) {
       throw new StreamError(
         'config.invalid',
-        `a ${config.source.type} source has no time to go to: what comes next is what its queue holds`,
+        `a ${config.source.type} source does not go by time: what comes next is what it has and this state does not know as settled`,
       )
     }
     ledger.moveTo(ms)

@@ -169,6 +169,11 @@ class Loader {
       }
       const takesObjects = this.#registry.sinks.find(({ type }) => type === sink.type)?.objects
       if (takesObjects?.wanted(sink)) {
+        if (sink.if_exists === 'skip' && (source.after ?? 'none') !== 'none')
+          report(
+            ['sink', 'if_exists'],
+            `skip leaves files uncopied, and source.after would ${source.after} them all the same`,
+          )
         for (const key of shapeKeys.filter((key) => isSet(pipeline[key])))
           report(
             [key],

@@ -142,7 +142,10 @@ export interface ObjectUpload {
    * `complete` returns, for nothing may be visible until then.
    */
   send(part: ObjectPart, bytes: Buffer, o: Signal): Promise<void>
-  /** After every part was sent: makes the object visible and verifies it. */
+  /**
+   * After every part was sent: makes the object visible and verifies it. Throws a transient StreamError with `data.isLost` if what
+   * was stored is gone, so that the object has to be opened and sent anew.
+   */
   complete(o: Signal): Promise<void>
   /** Removes what was stored. Throws if that cannot be told; it is then removed by a later attempt, or by an operator. */
   abort(o: Signal): Promise<void>
@@ -246,7 +249,7 @@ export interface ListedObject extends Origin {
 
 /** All components the program knows, in the order of the reference pages. */
 export interface Registry {
-  readonly sources: readonly SourceDefinition[]
+  readonly sources: ReadonlyArray<SourceDefinition<z.ZodObject, ListedObject, Source | Promise<Source>>>
   readonly sinks: readonly SinkDefinition[]
 }
 
@@ -273,8 +276,11 @@ export interface Definition<
   create(config: z.output<S>, context: C): R
 }
 
-export interface SourceDefinition<S extends z.ZodObject = z.ZodObject, O extends ListedObject = ListedObject>
-  extends Definition<S, Source<O>, SourceContext> {
+export interface SourceDefinition<
+  S extends z.ZodObject = z.ZodObject,
+  O extends ListedObject = ListedObject,
+  R extends Source<O> | Promise<Source<O>> = Source<O>,
+> extends Definition<S, Source<O>, SourceContext, R> {
   /** True if several processes may work on one state at the same time: what there is to read is shared out elsewhere. */
   readonly isShared?: boolean
   /** Where a first start begins and how far before a known place reading goes back, for sources that go by time. */

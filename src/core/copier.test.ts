@@ -152,6 +152,25 @@ test('C6.1: a part that cannot be stored fails the object: nothing visible, noth
   assert.match(reports.find(({ object }) => object.key === 'many')?.reason ?? '', /cannot reach it/)
 })
 
+test('an upload that is lost at the server is sent anew, and not for ever', async () => {
+  const place = bed()
+  let losses = 0
+  const lose = (times: number) => (_: FileTree, sink: MemoryObjects) => {
+    sink.onCall = (call, key) => {
+      if (call !== 'complete' || key !== 'many' || losses === times) return
+      losses += 1
+      place.bucket.uploads.clear()
+      throw new StreamError('sink.unavailable', 'cannot complete: no such upload', { data: { isLost: true } })
+    }
+  }
+  const { totals } = await copy(place, { many: bodyOf(950) }, { prepare: lose(2) })
+  assert.equal(totals.objects.done, 1)
+  assert.deepEqual(place.bucket.objects.get('many'), bodyOf(950))
+  losses = 0
+  const { reports } = await copy(place, { many: bodyOf(951) }, { prepare: lose(99) })
+  assert.deepEqual([outcomes(reports), losses], [{ many: 'failed' }, 3])
+})
+
 test('a run that is to end does not try every object of many at a sink that is down', async () => {
   const place = bed()
   const many = Object.fromEntries(

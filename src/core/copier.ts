@@ -31,6 +31,8 @@ import { nothingCounted, startOfObject } from './delivery.ts'
 import { explainError, StreamError } from './errors.ts'
 import type { Flow } from './flow.ts'
 import { PartPool } from './part-pool.ts'
+import { PartReader } from './part-reader.ts'
+import { reclaim } from './reclaim.ts'
 import { Slots } from './slots.ts'
 
 export interface CopierOptions {
@@ -58,6 +60,8 @@ export interface CopyProgress {
   readonly startedMs: number
 }
 
+/** An upload that the server lost is begun anew so many times. */
+const wholeAttempts = 3
 /** Longest wait for a sink to remove what was stored of an object that is given up. */
 const abortMs = 30_000
 
@@ -73,8 +77,7 @@ export class Copier implements Flow {
   readonly #o: CopierOptions
   readonly metrics: TransferMetrics
   readonly #account: Account
-  readonly #pool: PartPool
-  readonly #reads: Slots
+  readonly #parts: PartReader
   readonly #sends: Slots
   readonly #attempts: CopyAttempts
   readonly #underWay = new Set<CopyProgress>()
@@ -93,8 +96,14 @@ export class Copier implements Flow {
       ...{ log: o.log, storeWaits: o.sink.retry, retried: (step) => this.metrics.retried(step) },
       ...(o.readWaits === undefined ? {} : { readWaits: o.readWaits }),
     })
-    this.#pool = new PartPool(partBytes, readConcurrency + uploadConcurrency)
-    this.#reads = new Slots(readConcurrency)
+    const pool = new PartPool(partBytes, readConcurrency + uploadConcurrency)
+    this.#parts = new PartReader({
+      source: o.source,
+      pool,
+      readConcurrency,
+      attempts: this.#attempts,
+      metrics: this.metrics,
+    })
     this.#sends = new Slots(uploadConcurrency)
   }
 
@@ -174,6 +183,16 @@ export class Copier implements Flow {
   }
 
   async #copy(object: ListedObject, soft: AbortSignal, hard: AbortSignal): Promise<CopyResult> {
+    for (let attempt = 1; ; attempt += 1) {
+      const result = await this.#attempt(object, soft, hard)
+      if (result !== 'lost') return result
+      if (attempt === wholeAttempts)
+        return { outcome: 'failed', reason: 'the upload was lost at the server again and again' }
+    }
+  }
+
+  /** `lost`: the sink has lost what it had stored, and the object must be sent anew. */
+  async #attempt(object: ListedObject, soft: AbortSignal, hard: AbortSignal): Promise<CopyResult | 'lost'> {
     const { source, sink, nowMs } = this.#o
     let upload: ObjectUpload | undefined
     let progress: CopyProgress | undefined
@@ -202,6 +221,14 @@ export class Copier implements Flow {
       return isWhole ? { outcome: 'done', bytes: size } : { outcome: 'stopped' }
     } catch (error) {
       hard.throwIfAborted()
+      if (error instanceof SinkFailure && error.isLost) {
+        const { key } = object
+        this.#o.log.warn(
+          { key, error: explainError(error.failure) },
+          'the upload was lost at the server: sending it again',
+        )
+        return 'lost'
+      }
       return await this.#giveUp(object, upload, error, hard)
     } finally {
       if (progress) this.#underWay.delete(progress)
@@ -227,7 +254,7 @@ export class Copier implements Flow {
     const o = { signal: hard }
     const part = upload.missing[0]
     if (!part) return await this.#complete(object, upload, soft, hard)
-    const buffer = await this.#readPart(object, part, soft, hard)
+    const buffer = await this.#parts.read(object, part, soft, hard)
     if (!buffer) return false
     try {
       await this.#sends.acquire(o)
@@ -242,7 +269,7 @@ export class Copier implements Flow {
         this.#sends.release()
       }
     } finally {
-      this.#giveBack(buffer)
+      this.#parts.giveBack(buffer)
     }
   }
 
@@ -283,6 +310,7 @@ export class Copier implements Flow {
     progress.sentBytes += part.bytes
     progress.sentParts += 1
     this.metrics.partSent(part.bytes)
+    reclaim(part.bytes)
   }
 
   /** Reads one part and stores it. False if it was stopped. */
@@ -293,7 +321,7 @@ export class Copier implements Flow {
     soft: AbortSignal,
     signal: AbortSignal,
   ): Promise<boolean> {
-    const buffer = await this.#readPart(object, part, soft, signal)
+    const buffer = await this.#parts.read(object, part, soft, signal)
     if (!buffer) return false
     try {
       await this.#sends.acquire({ signal })
@@ -306,41 +334,8 @@ export class Copier implements Flow {
         this.#sends.release()
       }
     } finally {
-      this.#giveBack(buffer)
+      this.#parts.giveBack(buffer)
     }
-  }
-
-  /** A buffer with the bytes of the part, to be given back. undefined if it was stopped. */
-  async #readPart(
-    object: ListedObject,
-    part: ObjectPart,
-    soft: AbortSignal,
-    signal: AbortSignal,
-  ): Promise<Buffer | undefined> {
-    const { source } = this.#o
-    await this.#reads.acquire({ signal })
-    try {
-      const buffer = await this.#pool.acquire(part.bytes, { signal })
-      this.metrics.inFlight(this.#pool.used)
-      let isFilled: true | undefined
-      try {
-        const fill = async () => {
-          await source.fill(object, part.offset, buffer.subarray(0, part.bytes), { signal })
-          return true as const
-        }
-        isFilled = await this.#attempts.read(object, soft, fill, () => source.confirm(object, { signal }))
-      } finally {
-        if (!isFilled) this.#giveBack(buffer)
-      }
-      return isFilled && buffer
-    } finally {
-      this.#reads.release()
-    }
-  }
-
-  #giveBack(buffer: Buffer): void {
-    this.#pool.release(buffer)
-    this.metrics.inFlight(this.#pool.used)
   }
 
   /** What an error makes of the object. What was stored of it is removed, unless reading may go on later. */

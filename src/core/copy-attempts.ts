@@ -20,6 +20,11 @@ export class SinkFailure extends Error {
     super(failure.message, { cause: failure })
     this.failure = failure
   }
+
+  /** What was stored so far is gone: trying the same step again is of no use, beginning anew is. */
+  get isLost(): boolean {
+    return this.failure.data.isLost === true
+  }
 }
 
 export interface CopyAttemptsOptions {
@@ -74,6 +79,7 @@ export class CopyAttempts {
       } catch (error) {
         signal.throwIfAborted()
         if (!(error instanceof StreamError) || error.kind === 'bug') throw error
+        if (error.data.isLost === true) throw new SinkFailure(error)
         const attempts = Math.min(
           storeWaits.maxAttempts,
           error.code === 'sink.access' ? refusedAttempts : Number.MAX_VALUE,

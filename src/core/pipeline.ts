@@ -70,6 +70,8 @@ const usualReadWaits = { minMs: 200, maxMs: 15_000 }
 /** Attempts to read on after transient errors, without progress, before the object is left for a later scan. */
 const readAttempts = 10
 const requeueIntervalMs = 2000
+/** A run that is to end has nothing to read for so long, twice: what lingers goes on. */
+const idleMs = 100
 
 /** What the objects of a run go through. */
 interface Path {
@@ -152,6 +154,13 @@ export class Pipeline implements Flow {
     const resend = () => start(resender.sweep())
     const saving = setInterval(() => this.#save(), this.#o.saveIntervalMs)
     const resending = setInterval(resend, requeueIntervalMs)
+    // A source that waits for what it gave out must not wait for company that nobody sends.
+    let wasIdle = false
+    const lingering = setInterval(() => {
+      const isIdle = o.once && this.#reading === 0
+      if (isIdle && wasIdle) batcher.flush()
+      wasIdle = isIdle
+    }, idleMs)
     let sourceFailure: StreamError | undefined
     try {
       resend()
@@ -178,6 +187,7 @@ export class Pipeline implements Flow {
     } finally {
       clearInterval(saving)
       clearInterval(resending)
+      clearInterval(lingering)
       batcher.abandon()
       await Promise.allSettled([...running])
       await deliverer.idle()

@@ -13,7 +13,7 @@ export class SingleUpload implements ObjectUpload {
   readonly missing: readonly ObjectPart[]
   readonly #task: UploadTask
   readonly #o: UploadOptions
-  /** A copy: what was sent must not be visible before `complete`, and the caller's buffer has other work until then. */
+  /** The caller's, until `complete` or `abort` returns: what was sent must not be visible before. */
   #bytes: Buffer | undefined
   /** An earlier request may have stored the object already, whether its answer came or not. */
   #isRepeat = false
@@ -29,7 +29,7 @@ export class SingleUpload implements ObjectUpload {
   async send(part: ObjectPart, bytes: Buffer, { signal }: Signal): Promise<void> {
     signal.throwIfAborted()
     expectWhole(part, bytes)
-    this.#bytes = Buffer.from(bytes)
+    this.#bytes = bytes
   }
 
   async complete(o: Signal): Promise<void> {

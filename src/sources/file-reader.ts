@@ -108,7 +108,8 @@ export class FileReader implements AsyncDisposable {
     const { id, key } = object
     let opening = this.#open.get(id)
     if (!opening) {
-      const started = this.#store.open(`/${key}`, { signal: this.#over.signal })
+      const expected = { size: object.size, modifiedMs: object.lastModifiedMs }
+      const started = this.#store.open(`/${key}`, { signal: this.#over.signal, expected })
       opening = started
       this.#open.set(id, started)
       started.catch(() => {

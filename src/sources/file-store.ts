@@ -14,6 +14,8 @@ export interface FileEntry extends FileFacts {
   readonly name: string
 }
 
+export type ExpectedFile = Pick<FileFacts, 'size' | 'modifiedMs'>
+
 /**
  * Paths are absolute, with `/` between names. Everything throws a StreamError: source.access for what an operator must
  * change (no such folder, no right, wrong password), source.vanished for a file that is not there, source.unavailable for what may pass.
@@ -28,8 +30,11 @@ export interface FileStore extends AsyncDisposable {
   list(folder: string, o: Signal): AsyncIterable<readonly FileEntry[]>
   /** Follows links; undefined if there is nothing. */
   stat(path: string, o: Signal): Promise<FileFacts | undefined>
-  /** Opens a file for reading. Survives a connection that breaks: the file is opened again where reading goes on. */
-  open(path: string, o: Signal): Promise<OpenFile>
+  /**
+   * Opens a file for reading. Survives a connection that breaks: the file is opened again where reading goes on, and must be
+   * the same one then, the `expected` one if that is known (else source.replaced).
+   */
+  open(path: string, o: Signal & { readonly expected?: ExpectedFile }): Promise<OpenFile>
   /** Removes a file; that it is gone already is no error. */
   remove(path: string, o: Signal): Promise<void>
   /** Moves a file; never over another: false if there is something at `to`. */

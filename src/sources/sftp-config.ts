@@ -53,13 +53,9 @@ export const sftpFields = {
   keepalive_interval: duration().prefault('15s').meta({
     description: 'How long nothing may arrive on a connection before it is asked whether it still lives; 0s for never.',
   }),
-  keepalive_max: z
-    .int()
-    .min(1)
-    .default(3)
-    .meta({
-      description: 'Intervals without a sign of life after that question, until the connection counts as dead.',
-    }),
+  keepalive_max: z.int().min(1).default(3).meta({
+    description: 'Intervals without a sign of life after that question, until the connection counts as dead.',
+  }),
   connect_timeout: duration({ min: '1ms' })
     .prefault('20s')
     .meta({ description: 'Longest time to connect and log in.' }),

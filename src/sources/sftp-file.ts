@@ -5,7 +5,7 @@ import { backoffMs } from '../core/backoff.ts'
 import type { RetryWaits, Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
 import { untilAborted } from '../core/until-aborted.ts'
-import type { FileFacts, OpenFile } from './file-store.ts'
+import type { ExpectedFile, FileFacts, OpenFile } from './file-store.ts'
 import { interrupted, statusError, statusOf } from './sftp-errors.ts'
 import { factsOf } from './sftp-facts.ts'
 import { type ReadHabits, Reading } from './sftp-reader.ts'
@@ -30,12 +30,14 @@ export class SftpFile implements OpenFile {
   readonly #sessions: SftpSessions
   readonly #habits: ReadHabits
   readonly #handles = new Map<SftpSession, Promise<Handle>>()
-  /** What was opened first; whatever is opened under the name later must be the same. */
-  #first: FileFacts | undefined
+  /** What was listed, or opened first; whatever is opened under the name later must be the same. */
+  #first: ExpectedFile | undefined
+  #wasOpen = false
   readonly #closed = new AbortController()
 
-  constructor(path: string, sessions: SftpSessions, habits: ReadHabits) {
+  constructor(path: string, expected: ExpectedFile | undefined, sessions: SftpSessions, habits: ReadHabits) {
     this.#path = path
+    this.#first = expected
     this.#sessions = sessions
     this.#habits = habits
   }
@@ -116,6 +118,10 @@ export class SftpFile implements OpenFile {
     } catch (error) {
       throw statusError(error, `open ${this.#path}`)
     }
+    // Whether the first one is what was expected shows after its last byte.
+    const isExpected = this.#first !== undefined && !this.#wasOpen
+    this.#wasOpen = true
+    if (isExpected) return { session, id }
     const checked = this.#check(session, id)
     // The first one is not waited for: the reads may follow at once.
     if (this.#first === undefined) void checked.catch(() => {})

@@ -15,6 +15,7 @@ import { type SftpConfig, sftpPlace } from './sftp-config.ts'
 import { type Connected, type ConnectOptions, connectSftp } from './sftp-connect.ts'
 import { interrupted } from './sftp-errors.ts'
 import { ReadGate } from './sftp-read-gate.ts'
+import { windowOpener } from './sftp-window.ts'
 
 /** What ssh2 1.17 takes as one packet is 256 KiB; the answer to a read has 13 bytes besides the data. */
 const maxReadBytes = 255 * 1024
@@ -47,6 +48,7 @@ export class SftpSession {
   #firstSinceMs = 0
   #bytesSeen = 0
   #quietSinceMs = performance.now()
+  readonly #openWindow: () => void
   readonly #watch: NodeJS.Timeout
   #isLate = false
   #failure: StreamError | undefined
@@ -62,6 +64,8 @@ export class SftpSession {
     this.readBytes = config.read_size === 'auto' ? offeredReadBytes(this.#sftp) : config.read_size
     // ssh2 would split a read that is larger than what it expects of the server, and send the pieces one after the other.
     ;(this.#sftp as unknown as { _maxReadLen: number })._maxReadLen = this.readBytes
+    this.#openWindow = windowOpener(this.#client, this.#sftp)
+    this.#openWindow()
     const lost = (why: string, cause?: unknown) =>
       this.break(new StreamError('source.unavailable', `lost the connection to ${this.place}: ${why}`, { cause }))
     this.#client.on('error', (error) => lost(error.message, error))
@@ -134,6 +138,7 @@ export class SftpSession {
     const waiting = this.#wait((error) => end(error, 0))
     this.#sftp.read(handle, into, at, length, position, (error, bytes) => {
       this.#answered(waiting)
+      if (!this.isBroken) this.#openWindow()
       end(error, bytes)
     })
   }

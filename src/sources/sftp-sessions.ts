@@ -18,7 +18,7 @@ const connectWaits: RetryWaits = { minMs: 500, maxMs: 10_000 }
 /** How often something is asked again that a lost connection left without an answer. */
 const lostAttempts = 4
 /** How long a server that took no more connections is not asked for more. */
-const fewerMs = 300_000
+const fewerMs = 60_000
 
 export class SftpSessions implements AsyncDisposable {
   readonly place: string
@@ -33,6 +33,7 @@ export class SftpSessions implements AsyncDisposable {
   /** One more, on its way. */
   #more: Promise<void> | undefined
   #fewerUntilMs = 0
+  #saidFewer = false
 
   constructor(config: SftpConfig, log: Log) {
     this.#config = config
@@ -111,13 +112,14 @@ export class SftpSessions implements AsyncDisposable {
     if (this.#more !== undefined || this.#live.size >= this.#config.sessions || Date.now() < this.#fewerUntilMs) return
     this.#more = this.#connect()
       .catch((error: unknown) => {
-        if (this.#stop.signal.aborted) return
+        // With none left it is no limit of the server: it is away, and whoever needs one connects anew.
+        if (this.#stop.signal.aborted || this.#live.size === 0) return
         this.#fewerUntilMs = Date.now() + fewerMs
-        const { message } = error as Error
-        this.#log.warn(
-          { place: this.place, connections: this.#live.size, error: message },
-          'the SFTP server gave no further connection: going on with those there are',
-        )
+        const facts = { place: this.place, connections: this.#live.size, error: (error as Error).message }
+        const message = 'the SFTP server gave no further connection: going on with those there are'
+        if (this.#saidFewer) this.#log.debug(facts, message)
+        else this.#log.warn(facts, message)
+        this.#saidFewer = true
       })
       .finally(() => {
         this.#more = undefined

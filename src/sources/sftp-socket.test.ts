@@ -46,8 +46,12 @@ test('with AES-GCM this ssh2 lets itself be helped', async () => {
   sock.connect({ host: server.host, port: server.port })
   await ready
   const { _protocol } = client as unknown as {
-    readonly _protocol: { readonly _decipher: { readonly _decipherKey: unknown } }
+    readonly _protocol: {
+      readonly _cipher: { readonly _encKey: unknown }
+      readonly _decipher: { readonly _decipherKey: unknown }
+    }
   }
+  assert.ok(_protocol._cipher._encKey instanceof KeyObject)
   assert.ok(_protocol._decipher._decipherKey instanceof KeyObject)
   const closed = once(client, 'close')
   client.end()

@@ -2,7 +2,7 @@
 import type { FileEntryWithStats, SFTPWrapper, Stats } from 'ssh2'
 import type { Context, Log, Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
-import type { FileEntry, FileFacts, FileStore, OpenFile } from './file-store.ts'
+import type { ExpectedFile, FileEntry, FileFacts, FileStore, OpenFile } from './file-store.ts'
 import { type SftpConfig, sftpPlace } from './sftp-config.ts'
 import { saysMissing, sftpStatus, statusError, statusOf } from './sftp-errors.ts'
 import { entryOf, factsOf } from './sftp-facts.ts'
@@ -77,8 +77,8 @@ export class SftpStore implements FileStore {
     }
   }
 
-  async open(path: string, o: Signal): Promise<OpenFile> {
-    const file = new SftpFile(path, this.#sessions, this.#habits)
+  async open(path: string, o: Signal & { readonly expected?: ExpectedFile }): Promise<OpenFile> {
+    const file = new SftpFile(path, o.expected, this.#sessions, this.#habits)
     try {
       await file.open(o)
     } catch (error) {

@@ -44,7 +44,7 @@ class Bed implements AsyncDisposable {
       ...{ nowMs: context.nowMs, startMs: 0, retentionMs: 0, lookbackMs: 0 },
     })
     const rest = { ledger: this.ledger, dryRun: false, timeFromKey: () => undefined }
-    this.source = sftpSource.create(config, { ...context, ...rest }) as Source<FileObject>
+    this.source = await sftpSource.create(config, { ...context, ...rest })
     return this
   }
 
@@ -265,8 +265,7 @@ test('sftp: check says what is wrong with the path, the login, the host key', ()
     await assert.rejects(bed.source.check(live), failsWith('source.access', /SHA256:/))
     await bed.start({ host_key_fingerprint: undefined })
     await assert.rejects(bed.source.check(live), failsWith('source.access', /ssh-ed25519/))
-    await bed.start({ password: undefined })
-    await assert.rejects(bed.source.check(live), failsWith('config.invalid', /nothing to log in with/))
+    await assert.rejects(bed.start({ password: undefined }), failsWith('config.invalid', /nothing to log in with/))
     await bed.start()
     await bed.source.check(live)
   }))

@@ -1,11 +1,10 @@
 /** `sftp`: files of an SFTP server. */
 import * as z from 'zod'
-import type { Signal, SourceDefinition } from '../core/component.ts'
+import type { SourceDefinition } from '../core/component.ts'
 import { fileFields, refineFiles } from './file-config.ts'
 import { fileNotes } from './file-notes.ts'
 import type { FileObject } from './file-object.ts'
 import { FileSource } from './file-source.ts'
-import type { FileEntry, FileFacts, FileStore, OpenFile } from './file-store.ts'
 import { sftpFields, sftpPlace } from './sftp-config.ts'
 
 export const sftpConfig = z
@@ -13,60 +12,7 @@ export const sftpConfig = z
   .superRefine(refineFiles)
 export type SftpSourceConfig = z.output<typeof sftpConfig>
 
-/** A store that is loaded when it is first asked for something: SSH takes memory, and most configurations need none. */
-class LazyStore implements FileStore {
-  readonly place: string
-  readonly #load: () => Promise<FileStore>
-  #store: Promise<FileStore> | undefined
-  #isOver = false
-
-  constructor(place: string, load: () => Promise<FileStore>) {
-    this.place = place
-    this.#load = load
-  }
-
-  #loaded(): Promise<FileStore> {
-    if (this.#isOver) throw new Error(`${this.place} is closed`)
-    this.#store ??= this.#load()
-    return this.#store
-  }
-
-  async resolve(path: string, o: Signal): Promise<string> {
-    return await (await this.#loaded()).resolve(path, o)
-  }
-
-  async *list(folder: string, o: Signal): AsyncGenerator<readonly FileEntry[], void, undefined> {
-    yield* (await this.#loaded()).list(folder, o)
-  }
-
-  async stat(path: string, o: Signal): Promise<FileFacts | undefined> {
-    return await (await this.#loaded()).stat(path, o)
-  }
-
-  async open(path: string, o: Signal): Promise<OpenFile> {
-    return await (await this.#loaded()).open(path, o)
-  }
-
-  async remove(path: string, o: Signal): Promise<void> {
-    await (await this.#loaded()).remove(path, o)
-  }
-
-  async move(from: string, to: string, o: Signal): Promise<boolean> {
-    return await (await this.#loaded()).move(from, to, o)
-  }
-
-  async makeFolder(path: string, o: Signal): Promise<void> {
-    await (await this.#loaded()).makeFolder(path, o)
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#isOver = true
-    // One that could not be made holds nothing.
-    await (await this.#store?.catch(() => undefined))?.[Symbol.asyncDispose]()
-  }
-}
-
-export const sftpSource: SourceDefinition<typeof sftpConfig, FileObject> = {
+export const sftpSource: SourceDefinition<typeof sftpConfig, FileObject, Promise<FileSource>> = {
   type: 'sftp',
   summary: 'Reads the files of an SFTP server, each once.',
   notes: `A relative \`path\` is one from the folder in which the user arrives.
@@ -113,8 +59,9 @@ ${fileNotes}
       },
     },
   ],
-  create: (config, context) => {
-    const load = async () => (await import('./sftp-store.ts')).createSftpStore(config, context)
-    return new FileSource(config, context, new LazyStore(sftpPlace(config), load))
+  // Loaded only where it is used: SSH takes memory.
+  create: async (config, context) => {
+    const { createSftpStore } = await import('./sftp-store.ts')
+    return new FileSource(config, context, createSftpStore(config, context))
   },
 }

@@ -58,11 +58,12 @@ export async function untilDone<T>(act: () => Promise<T>, tries: { count: number
   }
 }
 
-/** Sends one part from a buffer that is used again for something else at once. */
+/** Sends one part from a buffer that is used again for something else as soon as it may be. */
 export async function sendPart(upload: ObjectUpload, part: ObjectPart, bytes: Buffer): Promise<void> {
   const buffer = Buffer.from(bytes.subarray(part.offset, part.offset + part.bytes))
   await untilDone(() => upload.send(part, buffer, live))
-  buffer.fill(0xee)
+  // That of an only part has to stay until all is complete.
+  if (upload.partCount > 1) buffer.fill(0xee)
 }
 
 /** The whole way of one object, as the copier goes it. */

@@ -1,0 +1,62 @@
+/** Reads parts of objects into the buffers of a copy, so many at once. */
+import type { TransferMetrics } from '../telemetry/transfer-metrics.ts'
+import type { ListedObject, ObjectPart, Source } from './component.ts'
+import type { CopyAttempts } from './copy-attempts.ts'
+import type { PartPool } from './part-pool.ts'
+import { Slots } from './slots.ts'
+
+export class PartReader {
+  readonly #source: Source
+  readonly #pool: PartPool
+  readonly #slots: Slots
+  readonly #attempts: CopyAttempts
+  readonly #metrics: TransferMetrics
+
+  constructor(o: {
+    readonly source: Source
+    readonly pool: PartPool
+    readonly readConcurrency: number
+    readonly attempts: CopyAttempts
+    readonly metrics: TransferMetrics
+  }) {
+    this.#source = o.source
+    this.#pool = o.pool
+    this.#slots = new Slots(o.readConcurrency)
+    this.#attempts = o.attempts
+    this.#metrics = o.metrics
+  }
+
+  /** A buffer that begins with the bytes of the part, to be given back. undefined if it was stopped before. */
+  async read(
+    object: ListedObject,
+    part: ObjectPart,
+    soft: AbortSignal,
+    signal: AbortSignal,
+  ): Promise<Buffer | undefined> {
+    // The slot first: a sink that is slow keeps the buffers, and then nothing more is read.
+    await this.#slots.acquire({ signal })
+    try {
+      if (soft.aborted) return undefined
+      const buffer = await this.#pool.acquire(part.bytes, { signal })
+      this.#metrics.inFlight(this.#pool.used)
+      let isFilled: true | undefined
+      try {
+        const fill = async () => {
+          await this.#source.fill(object, part.offset, buffer.subarray(0, part.bytes), { signal })
+          return true as const
+        }
+        isFilled = await this.#attempts.read(object, soft, fill, () => this.#source.confirm(object, { signal }))
+      } finally {
+        if (!isFilled) this.giveBack(buffer)
+      }
+      return isFilled && buffer
+    } finally {
+      this.#slots.release()
+    }
+  }
+
+  giveBack(buffer: Buffer): void {
+    this.#pool.release(buffer)
+    this.#metrics.inFlight(this.#pool.used)
+  }
+}
