@@ -27,10 +27,17 @@ export interface CopySummary {
   readonly error: string | undefined
 }
 
+/** The end of a copy that did not come to its first file. */
+export const nothingCopied: CopySummary = {
+  ...{ copied: 0, skipped: 0, bytes: 0, resumedBytes: 0, seconds: 0, failures: [], unread: 0 },
+  ...{ stopped: false, error: undefined },
+}
+
 export interface CopyReport {
   /** Called a few times a second. */
   progress(view: CopyView): void
-  file(report: ObjectReport, target: string): void
+  /** `target` is undefined if no key could be made for it. */
+  file(report: ObjectReport, target: string | undefined): void
   /** Makes room for a line of the log. */
   clear(): void
   end(summary: CopySummary): void
@@ -157,7 +164,7 @@ export class JsonReport implements CopyReport {
     this.#line('progress', { found, finished: { ...finished, bytes }, underWay: files })
   }
 
-  file({ object, outcome, reason, counts, durationMs, skipped }: ObjectReport, target: string): void {
+  file({ object, outcome, reason, counts, durationMs, skipped }: ObjectReport, target: string | undefined): void {
     const facts = { source: objectName(object), target, outcome: skipped ? 'skipped' : outcome }
     this.#line('file', { ...facts, bytes: counts.bytes, seconds: durationMs / 1000, reason })
   }

@@ -1,6 +1,7 @@
 /** `copy`: one transfer, from its first object to its last; the same command goes on where an interrupted one was. */
 import { rmSync } from 'node:fs'
 import type { ObjectReport } from '../core/account.ts'
+import type { ListedObject, ObjectSink } from '../core/component.ts'
 import { Copier } from '../core/copier.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { objectName } from '../core/object-name.ts'
@@ -10,7 +11,7 @@ import { MemoryMeter } from '../telemetry/meter.ts'
 import { printable } from '../telemetry/text-line.ts'
 import { assemble, ledgerOf } from './assemble.ts'
 import { planCopy } from './copy-plan.ts'
-import { BarReport, type CopyReport, failedOutcomes, JsonReport, PlainReport } from './copy-report.ts'
+import { BarReport, type CopyReport, failedOutcomes, JsonReport, nothingCopied, PlainReport } from './copy-report.ts'
 import { type CopyFlags, type CopyRequest, copyRequest, withDotEnv } from './copy-request.ts'
 import { CopySource } from './copy-source.ts'
 import { MetricsPush } from './metrics-push.ts'
@@ -58,6 +59,8 @@ export async function copy(
     if (!(error instanceof StreamError)) throw error
     report.clear()
     io.stderr(`${printable(explainError(error))}\n`)
+    // Whoever reads JSON waits for its end.
+    if (flags.json) report.end({ ...nothingCopied, stopped: io.soft.aborted, error: explainError(error) })
     return error.code === 'config.invalid' ? 2 : 1
   }
 }
@@ -90,7 +93,7 @@ async function transfer(
   const observe = (done: ObjectReport) => {
     const { object, outcome, reason, counts } = done
     if (outcome === 'stopped') return
-    report.file(done, sink.placeOf(object))
+    report.file(done, targetOf(sink, object))
     // An object that changed is given again, as it is now.
     if (outcome === 'replaced') return
     if (done.skipped) skipped += 1
@@ -138,12 +141,24 @@ async function transfer(
     stopped: soft.aborted,
     error: failure === undefined ? undefined : explainError(failure),
   })
+  if (isWhole && source.progress.found === 0)
+    log.warn({}, 'there was nothing to copy: no file fits SOURCE, --include and --exclude, or all were copied before')
   if (!isWhole) return 1
   // All is there: what was remembered for another attempt is of no use any more.
   ledger.forget()
   await stack.disposeAsync()
   removeState(config.state.file_path)
   return 0
+}
+
+/** Where the object goes; undefined if no key can be made for it, which is then the reason why it is not copied. */
+function targetOf(sink: ObjectSink, object: ListedObject): string | undefined {
+  try {
+    return sink.placeOf(object)
+  } catch (error) {
+    if (error instanceof StreamError && error.kind === 'permanent') return undefined
+    throw error
+  }
 }
 
 /** Gives an interrupted copy up: what it stored of unfinished objects is removed; what it finished stays. */

@@ -84,6 +84,8 @@ function forEditors(schema: JsonSchema): JsonSchema {
   }
   if (rest.items) result.items = forEditors(rest.items)
   if (rest.oneOf) result.oneOf = rest.oneOf.map(forEditors)
+  // One of several kinds of value, a size among them.
+  if (rest.anyOf?.some((one) => one.kind !== undefined)) result.anyOf = rest.anyOf.map(forEditors)
   return result
 }
 

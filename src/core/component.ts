@@ -116,7 +116,7 @@ export interface Sink extends Component {
 export interface ObjectSink extends Component {
   /** Size of a part, in bytes, unless an object is so large that its parts must be larger. */
   readonly partBytes: number
-  /** How many parts are read at once, and how many are sent at once; their sum is how many are in memory. */
+  /** How many parts are read at once, and how many are sent at once; the larger of both is how many are in memory. */
   readonly readConcurrency: number
   readonly uploadConcurrency: number
   readonly retry: RetryWaits & { readonly maxAttempts: number }

@@ -32,7 +32,7 @@ import { explainError, StreamError } from './errors.ts'
 import type { Flow } from './flow.ts'
 import { PartPool } from './part-pool.ts'
 import { PartReader } from './part-reader.ts'
-import { reclaim } from './reclaim.ts'
+import { reclaimEvery, reclaimStart } from './reclaim.ts'
 import { Slots } from './slots.ts'
 
 export interface CopierOptions {
@@ -62,6 +62,8 @@ export interface CopyProgress {
 
 /** An upload that the server lost is begun anew so many times. */
 const wholeAttempts = 3
+/** What reading leaves behind, an encrypted and a plain copy of everything, may be so much. */
+const garbageBytes = 4 * 2 ** 20
 /** Longest wait for a sink to remove what was stored of an object that is given up. */
 const abortMs = 30_000
 
@@ -96,7 +98,8 @@ export class Copier implements Flow {
       ...{ log: o.log, storeWaits: o.sink.retry, retried: (step) => this.metrics.retried(step) },
       ...(o.readWaits === undefined ? {} : { readWaits: o.readWaits }),
     })
-    const pool = new PartPool(partBytes, readConcurrency + uploadConcurrency)
+    const pool = new PartPool(partBytes, Math.max(readConcurrency, uploadConcurrency))
+    reclaimEvery(garbageBytes)
     this.#parts = new PartReader({
       source: o.source,
       pool,
@@ -123,6 +126,7 @@ export class Copier implements Flow {
     const hard = AbortSignal.any([o.hard, broken.signal])
     const soft = AbortSignal.any([o.soft, hard, this.#isDown.signal])
     this.#once = o.once
+    reclaimStart()
     const workers = new Slots(source.workers)
     const running = new Set<Promise<void>>()
     const saving = setInterval(() => ledger.save(), saveIntervalMs)
@@ -147,8 +151,8 @@ export class Copier implements Flow {
       else if (!hard.aborted) broken.abort(error)
     } finally {
       await Promise.allSettled([...running])
+      // What is settled since the last save is written when the ledger is closed, or was not worth it.
       clearInterval(saving)
-      ledger.save()
     }
     if (broken.signal.aborted) throw broken.signal.reason
     if (o.hard.aborted) return this.totals
@@ -201,7 +205,7 @@ export class Copier implements Flow {
       const isSmall = object.size !== undefined && object.size <= sink.partBytes
       const size = isSmall
         ? object.size
-        : await this.#attempts.read(object, soft, () => source.confirm(object, { signal: hard }))
+        : await this.#attempts.read(object, soft, hard, () => source.confirm(object, { signal: hard }))
       if (size === undefined) return { outcome: 'stopped' }
       const opened = await this.#attempts.store('open', soft, hard, () => sink.open(object, size, { signal: hard }))
       if (opened === 'stopped') return { outcome: 'stopped' }
@@ -239,7 +243,8 @@ export class Copier implements Flow {
   async #complete(object: ListedObject, upload: ObjectUpload, soft: AbortSignal, hard: AbortSignal): Promise<boolean> {
     const o = { signal: hard }
     // What was read is worth nothing if the object changed meanwhile.
-    if ((await this.#attempts.read(object, soft, () => this.#o.source.confirm(object, o))) === undefined) return false
+    if ((await this.#attempts.read(object, soft, hard, () => this.#o.source.confirm(object, o))) === undefined)
+      return false
     return (await this.#attempts.store('complete', soft, hard, () => upload.complete(o))) !== 'stopped'
   }
 
@@ -310,7 +315,6 @@ export class Copier implements Flow {
     progress.sentBytes += part.bytes
     progress.sentParts += 1
     this.metrics.partSent(part.bytes)
-    reclaim(part.bytes)
   }
 
   /** Reads one part and stores it. False if it was stopped. */

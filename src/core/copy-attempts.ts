@@ -41,10 +41,14 @@ export class CopyAttempts {
     this.#o = o
   }
 
-  /** Asks the source until it answers; `between` attempts it may say that there is no point in it. undefined if it was stopped. */
+  /**
+   * Asks the source until it answers; `between` attempts it may say that there is no point in it. undefined if it was stopped.
+   * Throws the reason of `signal` once that is aborted: nobody waits for the answer then.
+   */
   async read<T>(
     object: ListedObject,
     soft: AbortSignal,
+    signal: AbortSignal,
     act: () => Promise<T>,
     between?: () => Promise<unknown>,
   ): Promise<T | undefined> {
@@ -52,11 +56,13 @@ export class CopyAttempts {
       try {
         return await act()
       } catch (error) {
+        signal.throwIfAborted()
         const attempts =
           error instanceof StreamError && error.code === 'source.short_body' ? shortAttempts : readAttempts
         if (!(error instanceof StreamError) || error.kind !== 'transient' || attempt >= attempts) throw error
         this.#o.retried('read')
-        if (!(await this.#wait(error, attempt, this.#o.readWaits ?? usualReadWaits, object, soft))) return undefined
+        const waits = this.#o.readWaits ?? usualReadWaits
+        if (!(await this.#wait(error, attempt, { waits, object, soft, signal }))) return undefined
         // An object that changed gives errors of many kinds: then this is the one to tell.
         await between?.().catch((reason: unknown) => {
           if (reason instanceof StreamError && reason.kind === 'permanent') throw reason
@@ -86,25 +92,30 @@ export class CopyAttempts {
         )
         if (error.kind !== 'transient' || attempt >= attempts) throw new SinkFailure(error)
         this.#o.retried(step)
-        if (!(await this.#wait(error, attempt, storeWaits, undefined, soft))) return 'stopped'
+        if (!(await this.#wait(error, attempt, { waits: storeWaits, soft, signal }))) return 'stopped'
       }
     }
   }
 
-  /** Waits before the next attempt; false if it was stopped. */
+  /** Waits before the next attempt; false if it was stopped. Throws the reason of `signal`. */
   async #wait(
     error: StreamError,
     attempt: number,
-    waits: RetryWaits,
-    object: ListedObject | undefined,
-    soft: AbortSignal,
+    o: {
+      readonly waits: RetryWaits
+      readonly object?: ListedObject
+      readonly soft: AbortSignal
+      readonly signal: AbortSignal
+    },
   ): Promise<boolean> {
+    const { waits, object, soft, signal } = o
     const waitMs = Math.max(backoffMs(waits, attempt), Math.min(error.retryAfterMs ?? 0, 60_000))
     this.#o.log.debug(
       { ...(object ? { key: object.key } : {}), attempt, waitMs: Math.round(waitMs), error: explainError(error) },
       'copying interrupted, trying again',
     )
-    await sleep(waitMs, undefined, { signal: soft }).catch(() => undefined)
+    await sleep(waitMs, undefined, { signal: AbortSignal.any([soft, signal]) }).catch(() => undefined)
+    signal.throwIfAborted()
     return !soft.aborted
   }
 }

@@ -45,7 +45,7 @@ export class PartReader {
           await this.#source.fill(object, part.offset, buffer.subarray(0, part.bytes), { signal })
           return true as const
         }
-        isFilled = await this.#attempts.read(object, soft, fill, () => this.#source.confirm(object, { signal }))
+        isFilled = await this.#attempts.read(object, soft, signal, fill, () => this.#source.confirm(object, { signal }))
       } finally {
         if (!isFilled) this.giveBack(buffer)
       }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { afterEach, test } from 'node:test'
-import { keepBelow, reclaim } from './reclaim.ts'
+import { keepBelow, reclaim, reclaimEvery } from './reclaim.ts'
 
 const original = globalThis.gc
 afterEach(() => {
@@ -33,4 +33,15 @@ test('near the size to keep to, each fourth collection is a whole one', () => {
   }
   assert.equal(types.filter((type) => type === 'major').length, 2)
   assert.equal(types.length, 8)
+})
+
+test('who asks for it is looked after sooner', () => {
+  let asked = 0
+  globalThis.gc = (() => {
+    asked += 1
+  }) as unknown as NonNullable<typeof globalThis.gc>
+  reclaimEvery(4 * 2 ** 20)
+  reclaimEvery(8 * 2 ** 20)
+  for (let i = 0; i < 16; i += 1) reclaim(2 ** 20)
+  assert.equal(asked, 4)
 })

@@ -13,8 +13,14 @@ const metaSchema = `
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 `
 
-/** Opens the database and makes its tables. Throws ledger.corrupt with what to do. */
-export function openDatabase(path: string, o: { readonly readOnly: boolean }): DatabaseSync {
+/**
+ * Opens the database and makes its tables. `isAlone`: nobody looks on, so each page is written once, into the file, and not into a
+ * log first. Throws ledger.corrupt with what to do.
+ */
+export function openDatabase(
+  path: string,
+  o: { readonly readOnly: boolean; readonly isAlone?: boolean },
+): DatabaseSync {
   let db: DatabaseSync | undefined
   try {
     db = new DatabaseSync(path, { readOnly: o.readOnly })
@@ -27,7 +33,7 @@ export function openDatabase(path: string, o: { readonly readOnly: boolean }): D
       )
     }
     if (o.readOnly) return db
-    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
+    db.exec(`PRAGMA journal_mode = ${o.isAlone ? 'DELETE' : 'WAL'}; PRAGMA synchronous = NORMAL`)
     makeTables(db)
     return db
   } catch (error) {

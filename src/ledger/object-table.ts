@@ -149,10 +149,13 @@ function entryFromRow(row: Row): ObjectEntry {
   }
 }
 
-const upsert = `INSERT OR REPLACE INTO objects
-  (id, bucket, key, size, time_ms, modified_ms, state, records, start, start_records,
-   read, delivered, filtered, quarantined, bytes, attempts, error, started_ms, updated_ms)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+const columns = [
+  ...['id', 'bucket', 'key', 'size', 'time_ms', 'modified_ms', 'state', 'records', 'start', 'start_records'],
+  ...['read', 'delivered', 'filtered', 'quarantined', 'bytes', 'attempts', 'error', 'started_ms', 'updated_ms'],
+]
+/** Leaves what is not the object's own as it is: when it was listed. */
+const upsert = `INSERT INTO objects (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})
+  ON CONFLICT (id) DO UPDATE SET ${columns.map((column) => `${column} = excluded.${column}`).join(', ')}`
 
 /** The values of `upsert`, in order. */
 function rowValues(entry: ObjectEntry): Array<string | number | null> {

@@ -333,7 +333,7 @@ test('deferred: what is settled costs no write of its own', async () => {
   const path = newPath()
   await using ledger = open(path, { deferred: true })
   ledger.save()
-  const size = () => statSync(`${databasePath(path)}-wal`).size
+  const size = () => statSync(databasePath(path)).size
   const before = size()
   for (let i = 0; i < 2000; i += 1) settled(ledger, listed(`folder/file-${i}.csv`))
   assert.equal(size(), before)

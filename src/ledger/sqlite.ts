@@ -72,7 +72,7 @@ export class SqliteLedger implements Ledger {
       this.#db =
         o.mode === 'readonly' && !exists
           ? openDatabase(':memory:', { readOnly: false })
-          : openDatabase(path, { readOnly: o.mode === 'readonly' })
+          : openDatabase(path, { readOnly: o.mode === 'readonly', isAlone: o.deferred ?? false })
       this.#objects = new ObjectTable(this.#db)
       this.#active = new ActiveObjects(this.#objects, o.nowMs)
       this.#putTotals = this.#db.prepare(`INSERT OR REPLACE INTO meta (name, value) VALUES ('totals', ?)`)

@@ -71,7 +71,9 @@ export class UploadTable implements UploadLog {
 
   /** Writes the parts that are in memory only; `saved` says that this is on disk. */
   save(): void {
-    const put = this.#statements.prepare('INSERT OR REPLACE INTO upload_parts VALUES (?, ?, ?, ?, ?)')
+    // A part may have come late, of an upload that is gone.
+    const put = this.#statements.prepare(`INSERT OR REPLACE INTO upload_parts SELECT ?1, ?2, ?3, ?4, ?5
+      WHERE EXISTS (SELECT 1 FROM uploads WHERE upload_id = ?1)`)
     for (const [uploadId, parts] of this.#unwritten)
       for (const { number, bytes, etag, checksum } of parts) put.run(uploadId, number, bytes, etag, checksum)
   }

@@ -67,7 +67,7 @@ class S3Objects implements ObjectSink {
     this.#keys = new ObjectKeys(config.key, pipeline)
     // The caller bounds how many requests there are: one that waited for a connection would look like one that cannot connect.
     this.#client = createS3Client(config, Number.POSITIVE_INFINITY, { idleMs: timeoutMs, maxAttempts: 1 })
-    this.#requests = new UploadRequests({ client: this.#client, bucket, checksum, log })
+    this.#requests = new UploadRequests({ client: this.#client, bucket, checksum, idleMs: timeoutMs, log })
     this.#metrics = meter.bind(s3ObjectMetrics, {})
     const verifier = new Verifier({ requests: this.#requests, verify, timeoutMs, log, metrics: this.#metrics })
     this.#options = { requests: this.#requests, verifier, ifExists: config.if_exists, log }
@@ -108,6 +108,7 @@ class S3Objects implements ObjectSink {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#requests.close()
     this.#client.destroy()
   }
 

@@ -66,8 +66,8 @@ export class S3RecordSink implements Sink {
     this.#keys = new RecordKeys(config.key, context.pipeline)
     // The engine tries again.
     this.#client = createS3Client(config, config.max_in_flight, { idleMs: config.timeout, maxAttempts: 1 })
-    const { bucket, checksum } = config
-    this.#requests = new UploadRequests({ client: this.#client, bucket, checksum, log: context.log })
+    const { bucket, checksum, timeout: idleMs } = config
+    this.#requests = new UploadRequests({ client: this.#client, bucket, checksum, idleMs, log: context.log })
     this.#metrics = context.meter.bind(s3RecordMetrics, {})
     this.#slots = new Slots(config.max_in_flight)
     this.#storedAs = storedAs(config)
@@ -158,6 +158,7 @@ export class S3RecordSink implements Sink {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#requests.close()
     this.#client.destroy()
   }
 }

@@ -11,15 +11,14 @@ import {
   DeleteObjectCommand,
   HeadObjectCommand,
   ListPartsCommand,
-  PutObjectCommand,
   type PutObjectCommandInput,
   type S3Client,
-  UploadPartCommand,
 } from '@aws-sdk/client-s3'
 import type { Log, Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
 import type { UploadedPart } from '../ledger/ledger.ts'
 import { crc64FromBase64, crc64Of, crc64ToBase64 } from './crc64.ts'
+import { DataRequests } from './s3-data-requests.ts'
 import { s3SinkError } from './s3-sink-errors.ts'
 
 /** Headers that an object keeps: metadata, type, encryption and so on. */
@@ -53,6 +52,8 @@ export interface RequestOptions {
   readonly client: S3Client
   readonly bucket: string
   readonly checksum: 'crc64nvme' | 'when_required'
+  /** Longest time in which nothing of a request with data or its answer moves. */
+  readonly idleMs: number
   readonly log: Log
 }
 
@@ -68,25 +69,20 @@ export class UploadRequests {
   readonly #isPrivate: Promise<boolean>
   /** Whether the server compares CRC64NVME, as its answers show; undefined before the first. */
   #echoes: boolean | undefined
-  /** Bodies whose SHA-256 is not signed. */
-  readonly #withoutSha = new WeakSet<object>()
+  readonly #data: DataRequests
 
-  constructor({ client, bucket, checksum, log }: RequestOptions) {
+  constructor({ client, bucket, checksum, idleMs, log }: RequestOptions) {
     this.client = client
     this.bucket = bucket
     this.#log = log
     this.#sums = checksum
     this.#isPrivate = isPrivate(client).catch(() => false)
-    client.middlewareStack.add(
-      (next) => (args) => {
-        const request = args.request as { readonly headers: Record<string, string> }
-        const body = 'Body' in args.input ? args.input.Body : undefined
-        if (body instanceof Buffer && this.#withoutSha.has(body))
-          request.headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD'
-        return next(args)
-      },
-      { step: 'build', name: 'withoutSha' },
-    )
+    this.#data = new DataRequests(client, bucket, idleMs)
+  }
+
+  /** Ends what is under way. The client stays whose it is. */
+  async close(): Promise<void> {
+    await this.#data.close()
   }
 
   place(key: string): string {
@@ -125,18 +121,10 @@ export class UploadRequests {
     o: Signal & { readonly crc: bigint; readonly headers: KeptHeaders; readonly ifFree: boolean },
   ): Promise<StoredObject> {
     const { crc, headers, ifFree, signal } = o
-    const command = new PutObjectCommand({
-      ...headers,
-      ...(await this.#sumsOf(bytes, crc)),
-      ...(ifFree ? { IfNoneMatch: '*' } : {}),
-      Bucket: this.bucket,
-      Key: key,
-      Body: bytes,
-      ContentLength: bytes.length,
-    })
-    if (await this.#needsNoSha()) this.#withoutSha.add(bytes)
+    const fields = { ...headers, ...(await this.#sumsOf(bytes, crc)), ...(ifFree ? { IfNoneMatch: '*' } : {}) }
+    const withoutSha = await this.#needsNoSha()
     const answer = await this.#ask(`write ${this.place(key)}`, signal, () =>
-      this.client.send(command, { abortSignal: signal }),
+      this.#data.put(key, bytes, fields, { signal, withoutSha }),
     )
     this.#learn(answer.ChecksumCRC64NVME)
     return { etag: answer.ETag, versionId: answer.VersionId, crc: fullCrc(answer.ChecksumCRC64NVME, undefined) }
@@ -164,18 +152,12 @@ export class UploadRequests {
   async part(key: string, uploadId: string, number: number, bytes: Buffer, { signal }: Signal): Promise<UploadedPart> {
     const crc = await crc64Of(bytes)
     const checksum = crc64ToBase64(crc)
-    const command = new UploadPartCommand({
-      ...(await this.#sumsOf(bytes, crc)),
-      Bucket: this.bucket,
-      Key: key,
-      UploadId: uploadId,
-      PartNumber: number,
-      Body: bytes,
-      ContentLength: bytes.length,
-    })
-    if (await this.#needsNoSha()) this.#withoutSha.add(bytes)
+    const fields = await this.#sumsOf(bytes, crc)
+    const withoutSha = await this.#needsNoSha()
     const what = `upload part ${number} of ${this.place(key)}`
-    const answer = await this.#ask(what, signal, () => this.client.send(command, { abortSignal: signal }))
+    const answer = await this.#ask(what, signal, () =>
+      this.#data.part({ key, uploadId, number }, bytes, fields, { signal, withoutSha }),
+    )
     this.#learn(answer.ChecksumCRC64NVME)
     if (answer.ChecksumCRC64NVME !== undefined && answer.ChecksumCRC64NVME !== checksum) {
       throw new StreamError(

@@ -31,7 +31,7 @@ filters make of the objects, like any other sink. Keys that only the other mode 
 - Each part has its checksum, and the object that of all its bytes (CRC64NVME), which S3 computes too and compares before the object becomes visible; \`verify\` says
   what is compared after that.
 - Metadata: \`mtime\`, the time of the last change in Unix seconds (where rclone looks for it too), and \`source\`, URL-encoded where it is not ASCII.
-- Memory: (\`read_concurrency\` + \`upload_concurrency\`) × \`part_size\`, whatever the size of the objects; parts of an object that needs more than 10,000 are larger.
+- Memory: the larger of \`read_concurrency\` and \`upload_concurrency\`, × \`part_size\`, whatever the size of the objects; parts of an object that needs more than 10,000 are larger.
 - Limits of S3: 48.8 TiB an object, 10,000 parts of up to 5 GiB.
 - Uploads that nobody goes on with cost money: give the bucket a lifecycle rule with \`AbortIncompleteMultipartUpload\`.
 

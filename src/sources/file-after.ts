@@ -10,7 +10,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { backoffMs } from '../core/backoff.ts'
 import type { Log } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
-import { Slots } from '../core/slots.ts'
 import { type FileObject, fileId } from './file-object.ts'
 import type { FileStore } from './file-store.ts'
 import { type MoveTarget, targetPath } from './file-template.ts'
@@ -35,9 +34,14 @@ const names = 1000
 
 export class AfterActions implements AsyncDisposable {
   readonly #o: AfterOptions
-  readonly #slots = new Slots(atOnce)
   readonly #over = new AbortController()
-  readonly #pending = new Map<string, Promise<void>>()
+  /** Ids of those that wait or are under way. */
+  readonly #pending = new Set<string>()
+  /** In the order of their arrival. Neither a promise nor a listener for each: there may be very many. */
+  #waiting: FileObject[] = []
+  /** So many of `#waiting` were taken. */
+  #taken = 0
+  readonly #lanes = new Set<Promise<void>>()
   /** Files that should be gone and are not. */
   readonly #stuck = new Set<string>()
 
@@ -56,11 +60,33 @@ export class AfterActions implements AsyncDisposable {
   /** Returns at once. Asking again for one that is waiting changes nothing. */
   add(object: FileObject): void {
     if (this.#pending.has(object.id) || this.#over.signal.aborted) return
-    const acting = this.#act(object).finally(() => {
+    this.#pending.add(object.id)
+    this.#waiting.push(object)
+    if (this.#lanes.size === atOnce) return
+    const lane = this.#work().finally(() => this.#lanes.delete(lane))
+    this.#lanes.add(lane)
+  }
+
+  /** Throws nothing. */
+  async #work(): Promise<void> {
+    // Whoever adds one goes on first.
+    await Promise.resolve()
+    for (let object = this.#take(); object && !this.#over.signal.aborted; object = this.#take()) {
+      await this.#act(object)
       this.#pending.delete(object.id)
       this.#o.changed()
-    })
-    this.#pending.set(object.id, acting)
+    }
+  }
+
+  #take(): FileObject | undefined {
+    const object = this.#waiting[this.#taken]
+    this.#taken += 1
+    // Taking from the front of a long array costs its length; now and then is enough.
+    if (object === undefined || this.#taken >= 1000) {
+      this.#waiting = this.#waiting.slice(this.#taken)
+      this.#taken = 0
+    }
+    return object
   }
 
   /** Throws nothing. */
@@ -68,11 +94,6 @@ export class AfterActions implements AsyncDisposable {
     const { log, did, failed, action } = this.#o
     const { signal } = this.#over
     const { id, key } = object
-    try {
-      await this.#slots.acquire({ signal })
-    } catch {
-      return
-    }
     try {
       for (let attempt = 1; ; attempt += 1) {
         try {
@@ -94,8 +115,6 @@ export class AfterActions implements AsyncDisposable {
       if (this.#stuck.has(id)) log.debug(facts, text)
       else log.error(facts, text)
       this.#stuck.add(id)
-    } finally {
-      this.#slots.release()
     }
   }
 
@@ -155,14 +174,14 @@ export class AfterActions implements AsyncDisposable {
   async close(limitMs: number): Promise<void> {
     const limit = new AbortController()
     const waiting = sleep(limitMs, undefined, { signal: limit.signal }).catch(() => undefined)
-    await Promise.race([Promise.all(this.#pending.values()), waiting])
+    await Promise.race([Promise.all(this.#lanes), waiting])
     limit.abort()
     await this[Symbol.asyncDispose]()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#over.abort(new Error('the source is closed'))
-    await Promise.all(this.#pending.values())
+    await Promise.all(this.#lanes)
   }
 }
 

@@ -26,8 +26,11 @@ export function versionOf(id: string): FileVersion | undefined {
 
 /** The path below the folder; the whole one if it is elsewhere. */
 export function pathBelow(root: string, key: string): string {
-  const folder = root === '/' ? '' : `${root.slice(1)}/`
-  return key.startsWith(folder) ? key.slice(folder.length) : key
+  return isBelow(root, key) ? key.slice(root === '/' ? 0 : root.length) : key
+}
+
+export function isBelow(root: string, key: string): boolean {
+  return root === '/' || key.startsWith(`${root.slice(1)}/`)
 }
 
 /** An object that the ledger, or its quarantine, names; undefined if it is no file. */

@@ -2,41 +2,59 @@
 import type { Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
 import type { FileConfig } from './file-config.ts'
-import { absolutePath } from './file-object.ts'
+import { absolutePath, pathBelow } from './file-object.ts'
 import { FileRules, splitGlob } from './file-rules.ts'
 import type { FileStore } from './file-store.ts'
 import { escapeGlob, type MoveTarget, moveTarget, targetPath } from './file-template.ts'
+import type { FoundFile } from './file-walk.ts'
 
 export interface FilePlace {
   readonly rules: FileRules
   /** Where files are moved to; undefined if they are not. */
   readonly moveTo: MoveTarget | undefined
+  /** Name of the file, if only one is meant: then its folder need not be listed. */
+  readonly only: string | undefined
 }
 
 /** Throws source.access if there is no such path. */
 export async function locate(store: FileStore, config: FileConfig, o: Signal): Promise<FilePlace> {
-  const { root, pattern } = await rootOf(store, config.path, o)
+  const { root, pattern, only } = await rootOf(store, config.path, o)
   const moveTo = config.move_to === undefined ? undefined : moveTarget(root, config.move_to)
   if (moveTo !== undefined) refuseItself(root, moveTo)
-  return { rules: new FileRules({ config, root, pattern, moveTo }), moveTo }
+  return { rules: new FileRules({ config, root, pattern, moveTo }), moveTo, only }
+}
+
+/** The file of that name: a whole path, or one below the folder. Throws source.vanished if there is none. */
+export async function findFile(store: FileStore, root: string, name: string, o: Signal): Promise<FoundFile> {
+  const { place } = store
+  const wanted = name.startsWith(`${place}/`) ? name.slice(place.length) : name
+  for (const path of wanted.startsWith('/') ? [wanted] : [absolutePath(root, wanted), `/${wanted}`]) {
+    const facts = await store.stat(path, o)
+    if (facts?.kind === 'file') return { ...facts, path: pathBelow(root, path.slice(1)) }
+  }
+  throw new StreamError(
+    'source.vanished',
+    `there is no file ${JSON.stringify(wanted)} in ${place}${root} (name its whole path, or the one below that)`,
+  )
 }
 
 async function rootOf(
   store: FileStore,
   path: string,
   o: Signal,
-): Promise<{ readonly root: string; readonly pattern: string | undefined }> {
+): Promise<{ readonly root: string; readonly pattern?: string; readonly only?: string }> {
   const glob = splitGlob(path)
   const exact = glob === undefined ? path : await existing(store, path, o)
   if (glob !== undefined && exact === undefined)
     return { root: await folderOf(store, glob.folder, o), pattern: glob.pattern }
   const real = await store.resolve(exact ?? path, o)
   const facts = await store.stat(real, o)
-  if (facts?.kind === 'folder') return { root: real, pattern: undefined }
+  if (facts?.kind === 'folder') return { root: real }
   if (facts?.kind !== 'file')
     throw noSuch(store, real, facts === undefined ? 'there is nothing' : 'it is neither a file nor a folder')
   const slash = real.lastIndexOf('/')
-  return { root: real.slice(0, Math.max(slash, 1)), pattern: escapeGlob(real.slice(slash + 1)) }
+  const only = real.slice(slash + 1)
+  return { root: real.slice(0, Math.max(slash, 1)), pattern: escapeGlob(only), only }
 }
 
 /** The path, if something has this very name, whatever a glob would make of it. */

@@ -12,11 +12,12 @@ export class FileRequeue {
     this.#ledger = ledger
   }
 
-  /** What is marked now. The marks stay over failures and restarts, until the file was read. */
-  take(root: string): FileObject[] {
+  /** What of this place is marked now. The marks stay over failures and restarts, until the file was read. */
+  take(place: string, root: string): FileObject[] {
     const ledger = this.#ledger
     return ledger.requeued().flatMap(({ id, kind, object, createdMs }) => {
-      const file = kind === 'object' ? fileFromLedger(root, ledger.find(object.id) ?? object, createdMs) : undefined
+      if (kind !== 'object' || object.bucket !== place) return []
+      const file = fileFromLedger(root, ledger.find(object.id) ?? object, createdMs)
       if (!file) return []
       this.#entries.set(file.id, (this.#entries.get(file.id) ?? new Set()).add(id))
       return [file]

@@ -79,6 +79,12 @@ export class FileRules {
     return !this.#closed(`${path}/`) && !this.#closedWhole(this.#keyOf(`${path}/`))
   }
 
+  /** True if a walk through the folder would come to the file at `path` and want it. */
+  reaches(path: string): boolean {
+    const folders = [...path.matchAll(/\//g)].map(({ index }) => path.slice(0, index))
+    return folders.every((folder) => this.enters(folder)) && this.unwanted(path) === undefined
+  }
+
   /** The whole path without its first slash, as globs with one in front compare it. */
   #keyOf(path: string): string {
     return absolutePath(this.root, path).slice(1)
@@ -108,7 +114,7 @@ function depthOf(recursive: boolean, pattern: string | undefined): number {
 
 interface Sight {
   readonly version: string
-  readonly sinceMs: number
+  sinceMs: number
   polls: number
   lastPoll: number
 }
@@ -166,6 +172,8 @@ export class Finish {
     const sight = isSame ? known : { version, sinceMs: nowMs, polls: 0, lastPoll: -1 }
     if (sight.lastPoll !== this.#poll) sight.polls += 1
     sight.lastPoll = this.#poll
+    // A clock that was set back must not hold it for as long.
+    sight.sinceMs = Math.min(sight.sinceMs, nowMs)
     this.#sights.set(path, sight)
     return sight
   }

@@ -17,8 +17,8 @@ import { untilAborted } from '../core/until-aborted.ts'
 import type { ObjectState } from '../ledger/ledger.ts'
 import { AfterActions } from './file-after.ts'
 import type { FileConfig } from './file-config.ts'
-import { absolutePath, type FileObject, fileFromLedger, fileId, pathBelow } from './file-object.ts'
-import { type FilePlace, locate } from './file-place.ts'
+import { absolutePath, type FileObject, fileFromLedger, fileId, isBelow } from './file-object.ts'
+import { type FilePlace, findFile, locate } from './file-place.ts'
 import { FileReader } from './file-reader.ts'
 import { FileRequeue } from './file-requeue.ts'
 import { Finish } from './file-rules.ts'
@@ -38,6 +38,8 @@ const onceRounds = 5
 /** The ledger is told this often what is still there. */
 const censusMs = 6 * 3_600_000
 const closeLimitMs = 5000
+/** Listing waits while so many files wait to be removed. */
+const mostPending = 1000
 /** Paths of which it was told that they cannot be read. */
 const toldPaths = 10_000
 
@@ -113,8 +115,8 @@ export class FileSource implements Source<FileObject> {
     const { after, min_age, finished, path } = this.#config
     const { log } = this.#context
     const place = await locate(this.#store, this.#config, o)
-    let isEmpty = true
-    for await (const entries of this.#store.list(place.rules.root, o)) {
+    let isEmpty = place.only === undefined
+    for await (const entries of isEmpty ? this.#store.list(place.rules.root, o) : []) {
       isEmpty = entries.length === 0
       if (!isEmpty) break
     }
@@ -173,9 +175,7 @@ export class FileSource implements Source<FileObject> {
     const { log, dryRun } = this.#context
     // There nothing is changed, and so nothing need be waited for.
     if (dryRun) return true
-    while (!run.soft.aborted && (this.#underWay.size > 0 || (this.#after?.pending ?? 0) > 0)) {
-      await untilAborted(this.#changed.promise, run.soft).catch(() => undefined)
-    }
+    await this.#until(() => this.#underWay.size === 0 && this.#pending === 0, run)
     if (run.soft.aborted) return true
     const waiting = this.#tally.waiting('young', 'changing', 'unmarked')
     if (run.again.size === 0 || rounds >= onceRounds) {
@@ -187,6 +187,15 @@ export class FileSource implements Source<FileObject> {
     log.info({ files: run.again.size }, 'files changed while they were read: looking again')
     this.#complete = false
     return false
+  }
+
+  /** Waits until it is so, or the run is stopped. */
+  async #until(isSo: () => boolean, { soft }: Run): Promise<void> {
+    while (!soft.aborted && !isSo()) await untilAborted(this.#changed.promise, soft).catch(() => undefined)
+  }
+
+  get #pending(): number {
+    return this.#after?.pending ?? 0
   }
 
   /** Throws what ends the run. */
@@ -206,7 +215,7 @@ export class FileSource implements Source<FileObject> {
     const startMs = nowMs()
     const place = await locate(this.#store, this.#config, { signal })
     this.#place = place
-    const { rules } = place
+    const { rules, only } = place
     const tally = this.#tally
     const unreadable = new Map<string, string>()
     const isCensus = !dryRun && Math.abs(startMs - ledger.horizon.sweepMs) >= censusMs
@@ -217,6 +226,7 @@ export class FileSource implements Source<FileObject> {
     }
     const walk = new Walk({
       ...{ store: this.#store, root: rules.root, followLinks: follow_links, signal },
+      names: only === undefined ? undefined : [only, rules.markerOf(only) ?? []].flat(),
       hasMarkers: this.#config.finished.marker !== undefined,
       enters: (path) => rules.enters(path),
       isMarker: (path) => rules.isMarker(path),
@@ -237,6 +247,8 @@ export class FileSource implements Source<FileObject> {
         yield this.#give(object)
         if (signal.aborted) return
       }
+      // Removing may be slower than listing, and what waits for it takes memory.
+      await this.#until(() => this.#pending < mostPending, run)
     }
     run.finish.polled()
     run.looking.clear()
@@ -275,12 +287,12 @@ export class FileSource implements Source<FileObject> {
     const { rules } = this.#known
     const due = new Map<string, FileObject>()
     for (const entry of ledger.objects({ states: ['active', 'failed'] })) {
+      // The server, the folder and the rules may have changed since.
+      if (entry.bucket !== this.#store.place || !isBelow(rules.root, entry.key)) continue
       const object = fileFromLedger(rules.root, entry, entry.timeMs)
-      // Rules may have changed since.
-      if (object && rules.unwanted(object.path) === undefined && !this.#mustWait(object.id, run))
-        due.set(object.key, object)
+      if (object && rules.reaches(object.path) && !this.#mustWait(object.id, run)) due.set(object.key, object)
     }
-    for (const object of this.#requeued.take(rules.root)) {
+    for (const object of this.#requeued.take(this.#store.place, rules.root)) {
       if (!this.#mustWait(object.id, run)) due.set(object.key, object)
     }
     const left = [...due.values()].filter(({ key }) => !this.#underWay.has(key))
@@ -343,19 +355,7 @@ export class FileSource implements Source<FileObject> {
   async find(key: string, o: Signal): Promise<FileObject> {
     const found = await locate(this.#store, this.#config, o)
     this.#place = found
-    const { rules } = found
-    const { place } = this.#store
-    const wanted = key.startsWith(`${place}/`) ? key.slice(place.length) : key
-    const below = absolutePath(rules.root, wanted)
-    for (const path of wanted.startsWith('/') ? [wanted] : [below, `/${wanted}`]) {
-      const facts = await this.#store.stat(path, o)
-      if (facts?.kind === 'file') return this.#objectOf({ path: pathBelow(rules.root, path.slice(1)), ...facts })
-    }
-    const where = `${place}${rules.root}`
-    throw new StreamError(
-      'source.vanished',
-      `there is no file ${JSON.stringify(wanted)} in ${where} (name its whole path, or the one below that)`,
-    )
+    return this.#objectOf(await findFile(this.#store, found.rules.root, key, o))
   }
 
   open(object: FileObject, offset: number, o: Signal): AsyncIterable<Buffer> {

@@ -31,6 +31,8 @@ export interface WalkOptions {
   readonly root: string
   readonly followLinks: boolean
   readonly signal: AbortSignal
+  /** Only these are looked at, each by its name, and nothing is listed: it may be a large folder, or one that may not be listed. */
+  readonly names?: readonly string[] | undefined
   /** Paths are below `root`. */
   readonly enters: (folder: string) => boolean
   /** Called once for each file; false leaves it out. */
@@ -67,7 +69,7 @@ export class Walk {
   /** Folders that were entered, without links; only where links are followed. */
   readonly #entered = new Set<string>()
   #failuresInRow = 0
-  /** False once a folder could not be listed. */
+  /** False once something was not seen that may be a folder. */
   isWhole = true
 
   constructor(o: WalkOptions) {
@@ -89,7 +91,7 @@ export class Walk {
     const hasMarker = (name: string) => markers.has(name)
     let files: Item[] = []
     try {
-      for await (const entries of this.#o.store.list(this.#whole(folder.path), { signal })) {
+      for await (const entries of this.#entries(folder)) {
         for (const entry of entries) {
           const item = await this.#item(folder, entry, markers)
           if (item?.folder) folders.push(item)
@@ -114,6 +116,15 @@ export class Walk {
       if (below && !this.#entered.has(below.real)) yield* this.#folder(below)
     }
     if (page.length > 0) yield { files: page, hasMarker }
+  }
+
+  async *#entries({ path }: Folder): AsyncGenerator<readonly FileEntry[], void, undefined> {
+    const { names, store, signal } = this.#o
+    if (names === undefined) yield* store.list(this.#whole(path), { signal })
+    for (const name of names ?? []) {
+      const facts = await store.stat(this.#whole(name), { signal })
+      if (facts) yield [{ name, ...facts }]
+    }
   }
 
   /** Throws again what must end the walk. */
@@ -176,6 +187,7 @@ export class Walk {
     } catch (error) {
       signal.throwIfAborted()
       if (!(error instanceof StreamError) || error.kind !== 'config') throw error
+      this.isWhole = false
       problem(path, explainError(error))
       return undefined
     }

@@ -8,6 +8,7 @@ import { GetObjectCommand, HeadObjectCommand, type S3Client, S3ServiceException 
 import { backoffMs } from '../core/backoff.ts'
 import type { ListedObject, Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
+import { reclaim } from '../core/reclaim.ts'
 import { s3Error } from './s3-errors.ts'
 
 /** An object in a bucket, as listed. */
@@ -90,6 +91,7 @@ export async function fillFromObject(
   for await (const piece of readObject(client, object, offset, { ...o, end: offset + into.length })) {
     piece.copy(into, at)
     at += piece.length
+    reclaim(2 * piece.length)
   }
   if (at === into.length) return
   throw new StreamError(

@@ -11,6 +11,7 @@
  */
 import type { Log, Signal } from '../core/component.ts'
 import type { StreamError } from '../core/errors.ts'
+import { reclaim } from '../core/reclaim.ts'
 import { interrupted, sftpStatus, statusError, statusOf } from './sftp-errors.ts'
 import type { SftpSession } from './sftp-session.ts'
 
@@ -257,6 +258,7 @@ export class Reading {
       return
     }
     this.#filled += bytes
+    reclaim(bytes)
     if (range.after !== undefined) this.#habits.wasShort(range.after)
     if (bytes < range.length) {
       this.#again.push({ at: range.at + bytes, length: range.length - bytes, after: bytes })
