@@ -15,6 +15,8 @@ export class CopySource implements Source {
   readonly #only: CopyRequest['only']
   readonly #outcomes = new Map<string, Outcome>()
   #waiting: ListedObject[] = []
+  /** Those before it were given: taking the first of a long list away moves all others. */
+  #next = 0
   /** Bytes of the objects found so far, as listed. */
   foundBytes = 0
   #found = 0
@@ -46,7 +48,7 @@ export class CopySource implements Source {
       this.#wake()
     })
     while (!o.soft.aborted) {
-      const object = this.#waiting.shift()
+      const object = this.#take()
       if (object) {
         this.#wake()
         yield object
@@ -55,6 +57,16 @@ export class CopySource implements Source {
       else await this.#changed.promise
     }
     await listing
+  }
+
+  #take(): ListedObject | undefined {
+    const object = this.#waiting[this.#next]
+    if (object) this.#next += 1
+    else if (this.#next > 0) {
+      this.#waiting = []
+      this.#next = 0
+    }
+    return object
   }
 
   async #list(o: Parameters<Source['objects']>[0]): Promise<void> {
@@ -66,7 +78,7 @@ export class CopySource implements Source {
         this.foundBytes += object.size ?? 0
         this.#waiting.push(object)
         this.#wake()
-        while (this.#waiting.length >= aheadObjects && !o.soft.aborted) await this.#changed.promise
+        while (this.#waiting.length - this.#next >= aheadObjects && !o.soft.aborted) await this.#changed.promise
         if (o.soft.aborted) return
       }
       this.#listed = true

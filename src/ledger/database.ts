@@ -1,4 +1,5 @@
 /** Opens the ledger's database and makes its tables. */
+import { existsSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { explainError, StreamError } from '../core/errors.ts'
 import { objectListing, objectSchema, objectUpgrade } from './object-table.ts'
@@ -23,6 +24,7 @@ export function openDatabase(
 ): DatabaseSync {
   let db: DatabaseSync | undefined
   try {
+    if (o.readOnly) rollBack(path)
     db = new DatabaseSync(path, { readOnly: o.readOnly })
     db.exec('PRAGMA busy_timeout = 5000')
     const version = (db.prepare('PRAGMA user_version').get() as { user_version: number }).user_version
@@ -44,6 +46,13 @@ export function openDatabase(
       : ''
     throw new StreamError('ledger.corrupt', `cannot open the ledger ${path}${hint}`, { cause: error })
   }
+}
+
+/** A process that was killed while it wrote left half of it; whoever only reads cannot take that back. */
+function rollBack(path: string): void {
+  if (!existsSync(`${path}-journal`)) return
+  using db = new DatabaseSync(path)
+  db.exec('PRAGMA busy_timeout = 5000; PRAGMA user_version')
 }
 
 /** Where the database of a state file stands: beside it. */

@@ -208,7 +208,7 @@ function failureOf({ status, headers, body }: DataAnswer): S3ServiceException {
   const extendedRequestId = textOf(headers, 'x-amz-id-2') ?? said('HostId')
   const told: Record<string, string> = {}
   for (const header in headers) told[header] = String(headers[header])
-  return new S3ServiceException({
+  const error = new S3ServiceException({
     name,
     message: said('Message') ?? name,
     $fault: status >= 500 ? 'server' : 'client',
@@ -217,8 +217,9 @@ function failureOf({ status, headers, body }: DataAnswer): S3ServiceException {
       ...(requestId === undefined ? {} : { requestId }),
       ...(extendedRequestId === undefined ? {} : { extendedRequestId }),
     },
-    $response: { statusCode: status, headers: told },
   })
+  // The constructor forgets it.
+  return Object.assign(error, { $response: { statusCode: status, headers: told } })
 }
 
 function textOf(headers: IncomingHttpHeaders, name: string): string | undefined {

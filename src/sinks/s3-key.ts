@@ -21,7 +21,8 @@ const verbsOf: Readonly<Record<KeyMode, readonly string[]>> = {
   objects: ['path', 'dir', 'name', 'stem', 'ext', 'key', 'bucket', 'pipeline', ...timeVerbs],
   records: ['id', 'ext', 'bucket', 'pipeline', ...timeVerbs],
 }
-type Values = Readonly<Record<string, string>>
+/** What a verb stands for; asked only for those that are there. */
+type Values = (verb: string) => string | undefined
 /** Text and verbs by turns, text first. */
 type Segment = readonly string[]
 
@@ -118,7 +119,7 @@ export class RecordKeys {
   }
 
   #join(origin: Origin, id: string, ext: string): string {
-    return join(this.#segments, { ...commonValues(origin, this.#pipeline), id, ext })
+    return join(this.#segments, recordValues(origin, { id, ext, pipeline: this.#pipeline }))
   }
 }
 
@@ -133,7 +134,7 @@ export function recordText(
   origin: Origin,
   o: { readonly id: string; readonly ext: string; readonly pipeline: string },
 ): string {
-  return fill(text.split(/[{}]/), { ...commonValues(origin, o.pipeline), id: o.id, ext: o.ext })
+  return fill(text.split(/[{}]/), recordValues(origin, o))
 }
 
 function segmentsOf(template: string): Segment[] {
@@ -150,33 +151,59 @@ function join(segments: readonly Segment[], values: Values): string {
 }
 
 function fill(pieces: readonly string[], values: Values): string {
-  return pieces.map((piece, i) => (i % 2 === 0 ? piece : (values[piece] ?? ''))).join('')
+  let text = ''
+  for (const [i, piece] of pieces.entries()) text += i % 2 === 0 ? piece : (values(piece) ?? '')
+  return text
 }
 
 function objectValues(object: ListedObject, pipeline: string): Values {
   const path = object.path ?? object.key
-  // The slash at the end of a folder marker belongs to its name, so that {dir}/{name} is {path}.
-  const slash = path.lastIndexOf('/', path.length - 2)
-  const name = path.slice(slash + 1)
-  const dot = name.lastIndexOf('.')
-  const extAt = dot > 0 ? dot : name.length
-  return {
-    ...commonValues(object, pipeline),
-    path,
-    dir: path.slice(0, Math.max(0, slash)),
-    name,
-    stem: name.slice(0, extAt),
-    ext: name.slice(extAt),
-    key: object.key,
+  return (verb) => {
+    switch (verb) {
+      case 'path':
+        return path
+      case 'key':
+        return object.key
+      case 'dir':
+        return path.slice(0, Math.max(0, lastSlash(path)))
+      case 'name':
+        return path.slice(lastSlash(path) + 1)
+      case 'stem':
+        return path.slice(lastSlash(path) + 1, extAt(path))
+      case 'ext':
+        return path.slice(extAt(path))
+      default:
+        return commonValue(verb, object, pipeline)
+    }
   }
 }
 
-function commonValues({ bucket, timeMs }: Origin, pipeline: string): Values {
+/** The slash at the end of a folder marker belongs to its name, so that {dir}/{name} is {path}. */
+function lastSlash(path: string): number {
+  return path.lastIndexOf('/', path.length - 2)
+}
+
+/** A dot at the start of a name is no extension's. */
+function extAt(path: string): number {
+  const dot = path.lastIndexOf('.')
+  return dot > lastSlash(path) + 1 ? dot : path.length
+}
+
+function recordValues(
+  origin: Origin,
+  { id, ext, pipeline }: { readonly id: string; readonly ext: string; readonly pipeline: string },
+): Values {
+  return (verb) => (verb === 'id' ? id : verb === 'ext' ? ext : commonValue(verb, origin, pipeline))
+}
+
+function commonValue(verb: string, { bucket, timeMs }: Origin, pipeline: string): string | undefined {
+  if (verb === 'pipeline') return pipeline
+  // Of a source of files it is a URL.
+  if (verb === 'bucket') return bucket.replace(/^\w+:\/\//, '')
   const ms = Number.isFinite(timeMs) ? Math.min(Math.max(timeMs, 0), lastMs) : 0
   const [yyyy = '', MM = '', dd = '', HH = '', mm = '', ss = ''] = new Date(ms).toISOString().split(/[-T:.]/)
-  // Of a source of files it is a URL.
-  const place = bucket.replace(/^\w+:\/\//, '')
-  return { bucket: place, pipeline, date: `${yyyy}-${MM}-${dd}`, yyyy, MM, dd, HH, mm, ss }
+  const values: Readonly<Record<string, string>> = { date: `${yyyy}-${MM}-${dd}`, yyyy, MM, dd, HH, mm, ss }
+  return values[verb]
 }
 
 /** Why no object can have the key; undefined if one can. */

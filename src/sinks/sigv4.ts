@@ -3,9 +3,8 @@
  * https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
  */
 import { createHash } from 'node:crypto'
-import { Sha256 } from '@aws-crypto/sha256-js'
-import { SignatureV4 } from '@smithy/signature-v4'
 import * as z from 'zod'
+import { escapeUri, type SigningKeys, SigV4 } from '../aws/sigv4.ts'
 import { StreamError } from '../core/errors.ts'
 import type { SignedRequest, Signer } from './http-endpoints.ts'
 
@@ -25,10 +24,7 @@ export const sigv4Auth = z.strictObject({
 })
 export type Sigv4Config = z.output<typeof sigv4Auth>
 
-interface AwsKeys {
-  readonly accessKeyId: string
-  readonly secretAccessKey: string
-  readonly sessionToken?: string
+interface AwsKeys extends SigningKeys {
   readonly expiration?: Date
 }
 
@@ -38,16 +34,16 @@ const renewBeforeMs = 5 * 60_000
 /** Signs requests to the endpoints. Throws config.invalid if the region of one is not known. */
 export function createSigner(config: Sigv4Config, endpoints: readonly string[]): Signer {
   const credentials = awsKeys(config)
-  const signers = new Map<string, SignatureV4>()
+  const signers = new Map<string, SigV4>()
   for (const endpoint of endpoints) {
     const { host } = new URL(endpoint)
     const region = regionOf(config, host)
-    signers.set(host, new SignatureV4({ service: config.service, region, credentials, sha256: Sha256 }))
+    signers.set(host, new SigV4({ service: config.service, region }))
   }
   return async (request) => {
     const signer = signers.get(request.url.host)
     if (!signer) throw new StreamError('config.invalid', `no region is known for ${request.url.host}`)
-    return await signed(signer, request)
+    return signed(signer, request, await credentials())
   }
 }
 
@@ -55,28 +51,36 @@ export function createSigner(config: Sigv4Config, endpoints: readonly string[]):
  * Only what AWS needs is signed: proxies may touch other headers, and OpenSearch Serverless refuses a signed
  * Content-Length. https://docs.aws.amazon.com/opensearch-service/latest/developerguide/serverless-clients.html
  */
-async function signed(signer: SignatureV4, { method, url, headers, body }: SignedRequest) {
-  const request = {
-    method,
-    protocol: url.protocol,
-    hostname: url.hostname,
-    path: url.pathname,
-    query: queryOf(url),
-    // The body is hashed here, natively: it is large.
-    headers: { host: url.host, 'x-amz-content-sha256': hashOf(body) },
-  }
-  const answer = await signer.sign(request)
-  return { ...headers, ...answer.headers }
+function signed(signer: SigV4, { method, url, headers, body }: SignedRequest, keys: SigningKeys) {
+  const payload = hashOf(body)
+  const own = { host: url.host, 'x-amz-content-sha256': payload }
+  const proof = signer.sign(
+    { method, path: canonicalPath(url), query: canonicalQuery(url), headers: own, payload },
+    keys,
+    Date.now(),
+  )
+  return { ...headers, ...proof }
 }
 
-function queryOf(url: URL): Record<string, string[]> {
-  const query: Record<string, string[]> = {}
-  for (const [key, value] of url.searchParams) {
-    const values = query[key] ?? []
-    values.push(value)
-    query[key] = values
-  }
-  return query
+/** All services but S3 escape what is escaped already once more, after `//`, `/./` and `/../` are resolved. */
+function canonicalPath({ pathname }: URL): string {
+  return pathname
+    .replaceAll(/\/{2,}/g, '/')
+    .split('/')
+    .map(escapeUri)
+    .join('/')
+}
+
+function canonicalQuery({ searchParams }: URL): string {
+  return [...searchParams]
+    .map(([name, value]) => [escapeUri(name), escapeUri(value)] as const)
+    .sort(([a, x], [b, y]) => (a === b ? order(x, y) : order(a, b)))
+    .map(([name, value]) => `${name}=${value}`)
+    .join('&')
+}
+
+function order(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b)
 }
 
 function hashOf(body: SignedRequest['body']): string {

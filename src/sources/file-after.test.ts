@@ -211,3 +211,27 @@ test('a file written in place of one that is being moved away is not lost', () =
     await bed.run()
     assert.deepEqual([bed.files(), bed.read('old/a')], [['old/a'], 'first'])
   }))
+
+test('files that wait to be removed are bounded: listing waits for them', () =>
+  withFiles({}, async (bed) => {
+    for (let i = 0; i < 3000; i += 1) bed.put(`f${i}`, '')
+    assert.equal((await bed.run()).length, 3000)
+    await bed.start({ config: { after: 'delete' } })
+    let removing = 0
+    const gate = Promise.withResolvers<void>()
+    bed.fault = async (call) => {
+      if (call !== 'remove') return
+      removing += 1
+      await gate.promise
+    }
+    const running = bed.run()
+    try {
+      while (removing < 4) await new Promise((resolve) => setTimeout(resolve, 1))
+      // All pages would have been looked at by now: each takes no more than a look into the ledger.
+      for (let turn = 0; turn < 100; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+      assert.deepEqual([bed.source.figures.known, removing], [undefined, 4])
+    } finally {
+      gate.resolve()
+    }
+    assert.deepEqual([await running, bed.files(), bed.source.figures.removed], [[], [], 3000])
+  }))

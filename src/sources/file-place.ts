@@ -52,9 +52,9 @@ async function rootOf(
   if (facts?.kind === 'folder') return { root: real }
   if (facts?.kind !== 'file')
     throw noSuch(store, real, facts === undefined ? 'there is nothing' : 'it is neither a file nor a folder')
-  const slash = real.lastIndexOf('/')
-  const only = real.slice(slash + 1)
-  return { root: real.slice(0, Math.max(slash, 1)), pattern: escapeGlob(only), only }
+  // Under the name that it was given, also if that is a link.
+  const [, folder = '', only = ''] = /^(.*?)([^/]*)\/*$/s.exec(exact ?? path) ?? []
+  return { root: await store.resolve(folder === '' ? '.' : folder, o), pattern: escapeGlob(only), only }
 }
 
 /** The path, if something has this very name, whatever a glob would make of it. */

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
+import { symlinkSync } from 'node:fs'
 import { test } from 'node:test'
+import { denied, withFiles } from '../../test/servers/file-bed.ts'
 import type { FileEntry, FileStore } from './file-store.ts'
 import { compareBytes, Walk } from './file-walk.ts'
 
@@ -122,3 +124,18 @@ test('paths are compared by their bytes', () => {
   const byBytes = texts.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
   assert.deepEqual(texts.toSorted(compareBytes), byBytes)
 })
+
+test('what is behind a link that cannot be looked at is not forgotten', () =>
+  withFiles({ follow_links: true }, async (bed) => {
+    bed.put('../far/x')
+    bed.put('y')
+    symlinkSync(bed.path('../far'), bed.path('link'))
+    assert.deepEqual(await bed.run(), ['link/x', 'y'])
+    bed.nowMs += 24 * 3_600_000
+    bed.fault = (call, path) => {
+      if (call === 'stat' && path.endsWith('/link')) throw denied()
+    }
+    assert.deepEqual(await bed.run(), [])
+    bed.fault = () => undefined
+    assert.deepEqual(await bed.run(), [])
+  }))

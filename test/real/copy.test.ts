@@ -226,7 +226,7 @@ test('records of plain and of gzipped files go to an HTTP input, every one, once
 test('a bucket is copied into another', async () => {
   await bed.copied([bed.source('few/'), 's3://archive/from/few/'])
   await bed.copied([bed.source('fifty/'), 's3://archive/from/fifty/'])
-  await bed.copied(['s3://archive/from/', 's3://metrics/to/'])
+  await bed.copied(['s3://archive/from/', 's3://metrics/to/', '--endpoint', s3.endpoint])
   await bed.assertSame('few', 'metrics/to/few')
   await bed.assertSame('fifty', 'metrics/to/fifty')
 })
