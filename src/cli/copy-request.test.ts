@@ -56,6 +56,11 @@ test('DEST is a folder, or the name of one object', () => {
   assert.deepEqual(to('s3://c/k/', 's3://b/'), ['b', '{path}', undefined])
 })
 
+test('S3_ENDPOINT_URL is the server of both buckets', () => {
+  const { config } = request('s3://c/k/', 's3://b/', {}, { S3_ENDPOINT_URL: 'http://localhost:9000' })
+  assert.deepEqual([config.source.endpoint, config.sink.endpoint], ['http://localhost:9000', 'http://localhost:9000'])
+})
+
 test('the state is found again by the same command, and by no other', () => {
   const path = (text: string, dest: string, flags: Partial<CopyFlags> = {}) =>
     request(text, dest, flags).config.state.file_path

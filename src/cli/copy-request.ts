@@ -102,7 +102,7 @@ export function copyRequest(
   const gateway = flags.pushgateway ?? (source === undefined ? env.PUSH_GATEWAY : undefined)
   const state = flags.state ?? statePath(JSON.stringify([from.place, flags.include, flags.exclude, to]), env)
   const parsed = parse({
-    pipelines: [{ name: 'copy', source: from.config, sink, state: { file_path: state, save_interval: '10s' } }],
+    pipelines: [{ name: 'copy', source: from.config, sink, state: { file_path: state, save_interval: '2s' } }],
     ...(gateway === undefined || gateway === '' ? {} : { pushgateway: { endpoint: gateway, job: copyJob } }),
   })
   const file = isOneName ? { file: basename(from.place) } : undefined
@@ -146,7 +146,7 @@ const sourceForms = 'sftp://user@host/path, s3://bucket/folder/, or a local path
 function sourcePart(text: string, flags: CopyFlags, env: Env): SourcePart {
   const [, scheme, rest] = /^([a-z][a-z\d+.-]*):\/\/(.*)$/is.exec(text) ?? []
   if (scheme === 'sftp') return sftpPart(sftpAddress(text), flags, env)
-  if (scheme === 's3') return s3Part(rest ?? '', flags)
+  if (scheme === 's3') return s3Part(rest ?? '', flags, env)
   if (scheme !== undefined && scheme !== 'file')
     throw invalid(
       `cannot copy from ${scheme}://: SOURCE is ${sourceForms}; for queues and daemons write a configuration`,
@@ -236,7 +236,7 @@ function fileKeys(flags: CopyFlags): Record<string, unknown> {
   }
 }
 
-function s3Part(rest: string, flags: CopyFlags): SourcePart {
+function s3Part(rest: string, flags: CopyFlags, env: Env): SourcePart {
   const [bucket = '', ...names] = rest.split('/')
   const key = names.join('/')
   const unfit = [
@@ -249,7 +249,7 @@ function s3Part(rest: string, flags: CopyFlags): SourcePart {
   const config = {
     ...{ type: 's3_scan', bucket, prefix: key, partition: 'none', delay_window: '0s' },
     ...given({
-      endpoint: flags.sourceEndpoint ?? flags.endpoint,
+      endpoint: flags.sourceEndpoint ?? flags.endpoint ?? env.S3_ENDPOINT_URL,
       region: flags.sourceRegion ?? flags.region,
       workers: flags.files,
     }),

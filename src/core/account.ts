@@ -2,6 +2,7 @@
 import type { Decoding } from '../decoders/decoding.ts'
 import type { Bound, ListedObject, Log, Meter, MetricSpec, Outcome } from './component.ts'
 import { type Counts, nothingCounted } from './delivery.ts'
+import { shownKey } from './object-name.ts'
 
 /** What one attempt at an object came to. */
 export interface ObjectReport {
@@ -129,7 +130,7 @@ export class Account {
 
   #write({ object, outcome, reason, decoding, durationMs }: ObjectReport, settled: Counts): void {
     const facts = {
-      key: object.key,
+      key: shownKey(object),
       ...(reason === undefined ? {} : { reason }),
       format: decoding?.format.name,
       records: settled.read,
@@ -145,7 +146,11 @@ export class Account {
         facts,
         `object in quarantine; ${this.#what === 'objects' ? 'it was not copied' : 'what could be read of it was delivered'}`,
       )
-    else if (outcome === 'failed') this.#log.error(facts, 'object failed; the next scan tries it again')
+    else if (outcome === 'failed')
+      this.#log.error(
+        facts,
+        `object failed; ${this.#what === 'objects' ? 'it is tried again later' : 'the next scan tries it again'}`,
+      )
     else if (outcome === 'vanished' || outcome === 'replaced')
       this.#log.warn(facts, `object ${outcome} before it was ${this.#what === 'objects' ? 'copied' : 'read'}`)
     else this.#log.debug(facts, `object ${outcome}`)

@@ -171,6 +171,26 @@ test('an upload that is lost at the server is sent anew, and not for ever', asyn
   assert.deepEqual([outcomes(reports), losses], [{ many: 'failed' }, 3])
 })
 
+test('small objects have their turn beside a large one', async () => {
+  const place = bed()
+  const order: string[] = []
+  const small = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`small${i}`, bodyOf(5, i)]))
+  await copy(
+    place,
+    { large: bodyOf(40_000), ...small },
+    {
+      prepare: (tree, sink) => {
+        sink.onCall = (call, key) => {
+          if (call === 'send') order.push(key)
+        }
+        assert.ok(tree)
+      },
+    },
+  )
+  const last = order.findLastIndex((key) => key.startsWith('small'))
+  assert.ok(last < 200, `the last small one was stored as number ${last} of ${order.length}`)
+})
+
 test('a run that is to end does not try every object of many at a sink that is down', async () => {
   const place = bed()
   const many = Object.fromEntries(

@@ -30,6 +30,7 @@ import { CopyAttempts, SinkFailure } from './copy-attempts.ts'
 import { nothingCounted, startOfObject } from './delivery.ts'
 import { explainError, StreamError } from './errors.ts'
 import type { Flow } from './flow.ts'
+import { shownKey } from './object-name.ts'
 import { PartPool } from './part-pool.ts'
 import { PartReader } from './part-reader.ts'
 import { reclaimEvery, reclaimStart } from './reclaim.ts'
@@ -179,8 +180,8 @@ export class Copier implements Flow {
     this.metrics.fileFinished(skipped ? 'skipped' : outcome)
     if (outcome === 'done') {
       const to = this.#o.sink.placeOf(object)
-      if (skipped) log.info({ key: object.key, to }, 'left alone: there is an object of that name')
-      else log.info({ key: object.key, to, bytes, ms: report.durationMs }, 'copied')
+      if (skipped) log.info({ key: shownKey(object), to }, 'left alone: there is an object of that name')
+      else log.info({ key: shownKey(object), to, bytes, ms: report.durationMs }, 'copied')
     }
     this.#o.observe?.(report)
     source.finished(object, outcome, counts)
@@ -226,11 +227,13 @@ export class Copier implements Flow {
     } catch (error) {
       hard.throwIfAborted()
       if (error instanceof SinkFailure && error.isLost) {
-        const { key } = object
+        const key = shownKey(object)
         this.#o.log.warn(
           { key, error: explainError(error.failure) },
           'the upload was lost at the server: sending it again',
         )
+        // It may be there in part, with what the server refused to make an object of: nothing of it may be gone on with.
+        if (upload) await this.#abort(object, upload, hard)
         return 'lost'
       }
       return await this.#giveUp(object, upload, error, hard)
@@ -259,7 +262,7 @@ export class Copier implements Flow {
     const o = { signal: hard }
     const part = upload.missing[0]
     if (!part) return await this.#complete(object, upload, soft, hard)
-    const buffer = await this.#parts.read(object, part, soft, hard)
+    const buffer = await this.#parts.read(object, part, new Slots(1), soft, hard)
     if (!buffer) return false
     try {
       await this.#sends.acquire(o)
@@ -291,10 +294,11 @@ export class Copier implements Flow {
     const failed = new AbortController()
     const signal = AbortSignal.any([hard, failed.signal])
     const parts = upload.missing.values()
+    const line = new Slots(1)
     let stored = 0
     const lane = async () => {
       for (const part of parts) {
-        if (soft.aborted || signal.aborted || !(await this.#move(object, upload, part, soft, signal))) return
+        if (soft.aborted || signal.aborted || !(await this.#move(object, upload, part, line, soft, signal))) return
         this.#sent(progress, part)
         stored += 1
       }
@@ -322,10 +326,11 @@ export class Copier implements Flow {
     object: ListedObject,
     upload: ObjectUpload,
     part: ObjectPart,
+    line: Slots,
     soft: AbortSignal,
     signal: AbortSignal,
   ): Promise<boolean> {
-    const buffer = await this.#parts.read(object, part, soft, signal)
+    const buffer = await this.#parts.read(object, part, line, soft, signal)
     if (!buffer) return false
     try {
       await this.#sends.acquire({ signal })
@@ -356,7 +361,7 @@ export class Copier implements Flow {
     const known = error instanceof StreamError ? error : undefined
     if (!known) {
       const stack = error instanceof Error ? error.stack : undefined
-      log.error({ key: object.key, error: reason, stack }, 'copying failed for an unknown reason')
+      log.error({ key: shownKey(object), error: reason, stack }, 'copying failed for an unknown reason')
     }
     if (thrown instanceof SinkFailure && thrown.failure.kind === 'transient') this.#sinkFailed(thrown.failure)
     const isInterrupted = known?.code === 'source.unavailable'
@@ -377,7 +382,7 @@ export class Copier implements Flow {
     } catch (error) {
       hard.throwIfAborted()
       this.#o.log.warn(
-        { key: object.key, error: explainError(error) },
+        { key: shownKey(object), error: explainError(error) },
         'cannot remove what was stored of it; another attempt goes on with it, or an operator aborts the upload',
       )
     }

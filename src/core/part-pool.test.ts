@@ -16,7 +16,7 @@ test('a buffer that was given back is the next one', async () => {
   assert.equal(first.length, 100)
   pool.release(first)
   assert.equal(await pool.acquire(100, live), first)
-  assert.equal(pool.used, 1)
+  assert.equal(pool.used, 100)
 })
 
 test('when all are in use, the next one waits, and they come in order', async () => {
@@ -53,7 +53,7 @@ test('a part larger than everything goes alone', async () => {
   const pool = new PartPool(100, 2)
   const huge = await pool.acquire(1000, live)
   assert.equal(huge.length, 1000)
-  assert.equal(pool.used, 2)
+  assert.equal(pool.used, 200)
   pool.release(huge)
   assert.equal((await pool.acquire(50, live)).length, 100)
 })
@@ -94,4 +94,21 @@ test('whatever is asked for in whatever order: never more than there is, and eve
     }),
     { numRuns: 50 },
   )
+})
+
+test('small parts take only what they need, and many of them let idle buffers go', async () => {
+  const pool = new PartPool(800, 2)
+  const large = await pool.acquire(800, live)
+  const small = await Promise.all(Array.from({ length: 8 }, () => pool.acquire(100, live)))
+  assert.deepEqual(
+    small.map(({ length }) => length),
+    Array(8).fill(100),
+  )
+  assert.equal(pool.used, 1600)
+  for (const buffer of [large, ...small]) pool.release(buffer)
+  assert.equal(pool.used, 0)
+  assert.equal(await pool.acquire(700, live), large)
+  pool.release(large)
+  for (let i = 0; i < 64; i += 1) pool.release(await pool.acquire(10, live))
+  assert.notEqual(await pool.acquire(700, live), large)
 })

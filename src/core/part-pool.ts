@@ -1,32 +1,38 @@
 /**
  * The memory of a copy: buffers for so many parts, made once and used again. A part larger than usual takes the room of
- * several; one larger than everything has it all to itself.
+ * several; one larger than everything has it all to itself. A small one takes only what it needs, in memory of its own.
  */
 import type { Signal } from './component.ts'
 
 interface Waiting {
-  readonly units: number
+  readonly bytes: number
   readonly grant: () => void
 }
 
+/** Parts of up to this share of a usual one are small. */
+const smallShare = 1 / 8
+/** Idle buffers are let go when so many small parts in a row were wanted: they may not be needed again. */
+const smallInARow = 64
+
 export class PartPool {
   readonly #unitBytes: number
-  readonly #units: number
+  readonly #bytes: number
   #free: number
-  /** Buffers that nobody has; their units are free. */
-  readonly #idle: Buffer[] = []
+  /** Buffers that nobody has; their room is free. */
+  #idle: Buffer[] = []
   readonly #waiting: Waiting[] = []
+  #smallInARow = 0
 
   /** `unitBytes`: size of a usual part; `units`: how many of them fit. */
   constructor(unitBytes: number, units: number) {
     this.#unitBytes = unitBytes
-    this.#units = units
-    this.#free = units
+    this.#bytes = unitBytes * units
+    this.#free = this.#bytes
   }
 
-  /** Units that are in use. */
+  /** Bytes that are in use. */
   get used(): number {
-    return this.#units - this.#free
+    return this.#bytes - this.#free
   }
 
   /**
@@ -35,11 +41,12 @@ export class PartPool {
    */
   async acquire(bytes: number, o: Signal): Promise<Buffer> {
     o.signal.throwIfAborted()
-    const units = this.#unitsOf(bytes)
-    if (this.#waiting.length > 0 || this.#free < units) {
+    const capacity = this.#capacityFor(bytes)
+    const room = this.#roomOf(capacity)
+    if (this.#waiting.length > 0 || this.#free < room) {
       await new Promise<void>((resolve, reject) => {
         const waiting = {
-          units,
+          bytes: room,
           grant: () => {
             o.signal.removeEventListener('abort', aborted)
             resolve()
@@ -53,35 +60,46 @@ export class PartPool {
         this.#waiting.push(waiting)
         o.signal.addEventListener('abort', aborted, { once: true })
       })
-    } else this.#free -= units
-    return this.#take(Math.max(1, Math.ceil(bytes / this.#unitBytes)) * this.#unitBytes)
+    } else this.#free -= room
+    return this.#take(capacity)
   }
 
   release(buffer: Buffer): void {
-    // One that is larger than all together would keep the others out for ever.
-    if (buffer.length <= this.#units * this.#unitBytes) this.#idle.push(buffer)
-    this.#free += this.#unitsOf(buffer.length)
+    // A small one is made anew each time, and one that is larger than all together would keep the others out for ever.
+    if (!this.#isSmall(buffer.length) && buffer.length <= this.#bytes) this.#idle.push(buffer)
+    this.#free += this.#roomOf(buffer.length)
     this.#grant()
   }
 
-  #unitsOf(bytes: number): number {
-    return Math.min(this.#units, Math.max(1, Math.ceil(bytes / this.#unitBytes)))
+  #isSmall(bytes: number): boolean {
+    return bytes <= this.#unitBytes * smallShare
+  }
+
+  #capacityFor(bytes: number): number {
+    return this.#isSmall(bytes) ? bytes : Math.ceil(bytes / this.#unitBytes) * this.#unitBytes
+  }
+
+  #roomOf(capacity: number): number {
+    return Math.min(this.#bytes, capacity)
   }
 
   #grant(): void {
-    for (let next = this.#waiting[0]; next && next.units <= this.#free; next = this.#waiting[0]) {
+    for (let next = this.#waiting[0]; next && next.bytes <= this.#free; next = this.#waiting[0]) {
       this.#waiting.shift()
-      this.#free -= next.units
+      this.#free -= next.bytes
       next.grant()
     }
   }
 
   #take(capacity: number): Buffer {
-    const at = this.#idle.findLastIndex(({ length }) => length === capacity)
+    const isSmall = this.#isSmall(capacity)
+    this.#smallInARow = isSmall ? this.#smallInARow + 1 : 0
+    if (this.#smallInARow === smallInARow) this.#idle = []
+    const at = isSmall ? -1 : this.#idle.findLastIndex(({ length }) => length === capacity)
     if (at >= 0) return this.#idle.splice(at, 1)[0] as Buffer
-    // Idle ones of another size make room; what is granted already and not taken yet counts as in use.
-    let idleUnits = this.#idle.reduce((sum, { length }) => sum + this.#unitsOf(length), 0)
-    while (idleUnits > this.#free) idleUnits -= this.#unitsOf((this.#idle.shift() as Buffer).length)
+    // Idle ones make room; what is granted already and not taken yet counts as in use.
+    let idleBytes = this.#idle.reduce((sum, { length }) => sum + length, 0)
+    while (idleBytes > this.#free) idleBytes -= (this.#idle.shift() as Buffer).length
     // Not from Node's shared pool; and not filled with zeros: memory that is never used is never taken.
     return Buffer.allocUnsafeSlow(capacity)
   }

@@ -11,6 +11,8 @@ export class PartReader {
   readonly #slots: Slots
   readonly #attempts: CopyAttempts
   readonly #metrics: TransferMetrics
+  /** Parts in memory. */
+  #held = 0
 
   constructor(o: {
     readonly source: Source
@@ -26,19 +28,20 @@ export class PartReader {
     this.#metrics = o.metrics
   }
 
-  /** A buffer that begins with the bytes of the part, to be given back. undefined if it was stopped before. */
+  /**
+   * A buffer that begins with the bytes of the part, to be given back. undefined if it was stopped before. Parts of one object
+   * wait in one `line`, of which only the first waits beside other objects: so these have their turn.
+   */
   async read(
     object: ListedObject,
     part: ObjectPart,
+    line: Slots,
     soft: AbortSignal,
     signal: AbortSignal,
   ): Promise<Buffer | undefined> {
-    // The slot first: a sink that is slow keeps the buffers, and then nothing more is read.
-    await this.#slots.acquire({ signal })
+    const buffer = await this.#claim(part.bytes, line, soft, signal)
+    if (!buffer) return undefined
     try {
-      if (soft.aborted) return undefined
-      const buffer = await this.#pool.acquire(part.bytes, { signal })
-      this.#metrics.inFlight(this.#pool.used)
       let isFilled: true | undefined
       try {
         const fill = async () => {
@@ -55,8 +58,30 @@ export class PartReader {
     }
   }
 
+  /** A slot to read, and a buffer. undefined, and nothing, if it was stopped. */
+  async #claim(bytes: number, line: Slots, soft: AbortSignal, signal: AbortSignal): Promise<Buffer | undefined> {
+    await line.acquire({ signal })
+    try {
+      // The slot first: a sink that is slow keeps the buffers, and then nothing more is read.
+      await this.#slots.acquire({ signal })
+      let buffer: Buffer | undefined
+      try {
+        if (soft.aborted) return undefined
+        buffer = await this.#pool.acquire(bytes, { signal })
+        this.#held += 1
+        this.#metrics.inFlight(this.#held)
+        return buffer
+      } finally {
+        if (!buffer) this.#slots.release()
+      }
+    } finally {
+      line.release()
+    }
+  }
+
   giveBack(buffer: Buffer): void {
     this.#pool.release(buffer)
-    this.#metrics.inFlight(this.#pool.used)
+    this.#held -= 1
+    this.#metrics.inFlight(this.#held)
   }
 }

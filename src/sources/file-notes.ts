@@ -7,8 +7,8 @@ never arrives, let its writer give it its name last (\`finished.temporary\`), or
 our clock; a file from the future counts from when it was first seen.
 
 **Afterwards** (\`after\`): only when the ledger has it that all of the file arrived, and only if it still is that version. What a crash leaves undone, the next poll does: it finds the file, which
-the ledger knows as done. That is also what happens to files that were read before \`after\` was set. Files in quarantine stay where they are. A marker of its own goes with its file;
-a marker of a whole folder stays. Moving never overwrites: where the name is taken, \`.1\`, \`.2\` … is put behind it.
+the ledger knows as done. That is also what happens to files that were read before \`after\` was set. Files in quarantine stay where they are. A marker of its own goes with its file, so
+one that is named by \`{stem}\` must not serve two files; a marker of a whole folder stays. Moving never overwrites: where the name is taken, \`.1\`, \`.2\` … is put behind it.
 
 **Passed over, and told**: folders that may not be read, names that are not UTF-8, names with \`/\` or \`..\` in them, paths of more than 1024 bytes: each is an error in the log, and a run that ends by itself
 fails for it at its end; the rest is read. Symbolic links (without \`follow_links\`) and devices, sockets and pipes are counted.
