@@ -18,7 +18,7 @@ async function interrupted(bed: CopyBed): Promise<(args: readonly string[]) => R
     `pipelines:
   - name: files
     source: { type: directory, path: "${join(bed.folder, 'in')}" }
-    sink: { type: s3, bucket: data, key: "in/{path}", part_size: 5MiB, read_concurrency: 1, endpoint: "${bed.s3.endpoint}" }
+    sink: { type: s3, bucket: data, key: "in/{path}", part_size: 5MiB, read_concurrency: 1, upload_concurrency: 1, endpoint: "${bed.s3.endpoint}" }
     state: { file_path: "${join(bed.folder, 'files.json')}" }
 `,
   )
