@@ -178,7 +178,9 @@ try {
   )
   await queueTable({ folder, env, objects, recordBytes: 300, say })
   say(`\n## SFTP to S3 beside rclone, by turns on the same sshd and S3 server (versitygw)\n`)
-  say('Start-up included; every copy is compared with its files. Memory and processor time of the servers are apart. Median of the rounds.\n')
+  say(
+    'Start-up included; every copy is compared with its files. Memory and processor time of the servers are apart. Median of the rounds.\n',
+  )
   await copyTable({ folder, scale, rounds: flags.quick ? 1 : 3, say })
   say('\n## Decoders\n')
   say(decoderTable(await decoderCosts()))

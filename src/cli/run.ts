@@ -128,7 +128,9 @@ async function runOne(
   } finally {
     clearTimeout(timer)
   }
-  const hasFailed = totals.objects.failed + (source.progress.failed ?? 0) > 0
+  // Of a copy there is nothing else to show for a file in quarantine; of one that was read, what could be read was delivered.
+  const notCopied = parts.sends === 'objects' ? totals.objects.quarantined : 0
+  const hasFailed = totals.objects.failed + notCopied + (source.progress.failed ?? 0) > 0
   record.end(o.soft.aborted ? 'stopped' : hasFailed ? 'failed' : 'done')
   if (deadline.signal.aborted) {
     log.warn({}, 'stopped before everything under way was delivered; the next start goes on from the saved positions')

@@ -143,10 +143,11 @@ export interface ObjectUpload {
    */
   send(part: ObjectPart, bytes: Buffer, o: Signal): Promise<void>
   /**
-   * After every part was sent: makes the object visible and verifies it. Throws a transient StreamError with `data.isLost` if what
+   * After every part was sent: makes the object visible and verifies it. `left alone`: another object came there meanwhile, and is
+   * not to be written over. Throws a transient StreamError with `data.isLost` if what
    * was stored is gone, so that the object has to be opened and sent anew.
    */
-  complete(o: Signal): Promise<void>
+  complete(o: Signal): Promise<'stored' | 'left alone'>
   /** Removes what was stored. Throws if that cannot be told; it is then removed by a later attempt, or by an operator. */
   abort(o: Signal): Promise<void>
 }

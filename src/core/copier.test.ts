@@ -376,6 +376,30 @@ test('something that is there already is left alone if that is wanted', async ()
   assert.equal(place.bucket.objects.get('a')?.toString(), 'theirs')
 })
 
+test('something that came there meanwhile is left alone, and does not count as copied', async () => {
+  for (const size of [50, 300]) {
+    const place = bed()
+    const { totals, meter } = await copy(
+      place,
+      { a: bodyOf(size) },
+      {
+        prepare: (_, sink) => {
+          sink.exists = 'skip'
+          sink.onCall = (call) => {
+            if (call === 'send') place.bucket.objects.set('a', Buffer.from('theirs'))
+          }
+        },
+      },
+    )
+    assert.deepEqual([totals.objects.done, totals.bytes], [1, 0])
+    const files = meter
+      .snapshot()
+      .find(({ name, labels }) => name === 'transfer_files_total' && labels.outcome === 'skipped')
+    assert.equal(files?.value, 1)
+    assert.equal(place.bucket.objects.get('a')?.toString(), 'theirs')
+  }
+})
+
 test('an abort that fails does not hide why the object failed', async () => {
   const place = bed()
   const { reports } = await copy(

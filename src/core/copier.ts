@@ -68,6 +68,9 @@ const garbageBytes = 4 * 2 ** 20
 /** Longest wait for a sink to remove what was stored of an object that is given up. */
 const abortMs = 30_000
 
+/** How the way of an object ended, where nothing was thrown. */
+type Ended = 'stored' | 'left alone' | 'stopped'
+
 type CopyResult = {
   readonly outcome: Outcome
   readonly reason?: string
@@ -218,12 +221,14 @@ export class Copier implements Flow {
       progress = { object, size, partCount, sentBytes: size - rest, sentParts, startedMs: nowMs() }
       this.#underWay.add(progress)
       if (rest < size) this.metrics.resumed(size - rest)
-      const isWhole =
+      const ended =
         partCount === 1
           ? await this.#sendWhole(object, upload, progress, soft, hard)
-          : (await this.#sendParts(object, upload, progress, soft, hard)) &&
-            (await this.#complete(object, upload, soft, hard))
-      return isWhole ? { outcome: 'done', bytes: size } : { outcome: 'stopped' }
+          : (await this.#sendParts(object, upload, progress, soft, hard))
+            ? await this.#complete(object, upload, soft, hard)
+            : 'stopped'
+      if (ended === 'stopped') return { outcome: 'stopped' }
+      return ended === 'stored' ? { outcome: 'done', bytes: size } : { outcome: 'done', skipped: true }
     } catch (error) {
       hard.throwIfAborted()
       if (error instanceof SinkFailure && error.isLost) {
@@ -242,37 +247,37 @@ export class Copier implements Flow {
     }
   }
 
-  /** Every part is stored. False if it was stopped. */
-  async #complete(object: ListedObject, upload: ObjectUpload, soft: AbortSignal, hard: AbortSignal): Promise<boolean> {
+  /** Every part is stored. */
+  async #complete(object: ListedObject, upload: ObjectUpload, soft: AbortSignal, hard: AbortSignal): Promise<Ended> {
     const o = { signal: hard }
     // What was read is worth nothing if the object changed meanwhile.
     if ((await this.#attempts.read(object, soft, hard, () => this.#o.source.confirm(object, o))) === undefined)
-      return false
-    return (await this.#attempts.store('complete', soft, hard, () => upload.complete(o))) !== 'stopped'
+      return 'stopped'
+    return await this.#attempts.store('complete', soft, hard, () => upload.complete(o))
   }
 
-  /** An object of a single part, which is held until it is complete. False if it was stopped. */
+  /** An object of a single part, which is held until it is complete. */
   async #sendWhole(
     object: ListedObject,
     upload: ObjectUpload,
     progress: CopyProgress,
     soft: AbortSignal,
     hard: AbortSignal,
-  ): Promise<boolean> {
+  ): Promise<Ended> {
     const o = { signal: hard }
     const part = upload.missing[0]
     if (!part) return await this.#complete(object, upload, soft, hard)
     const buffer = await this.#parts.read(object, part, new Slots(1), soft, hard)
-    if (!buffer) return false
+    if (!buffer) return 'stopped'
     try {
       await this.#sends.acquire(o)
       try {
         const bytes = buffer.subarray(0, part.bytes)
         if ((await this.#attempts.store('send', soft, hard, () => upload.send(part, bytes, o))) === 'stopped')
-          return false
-        if (!(await this.#complete(object, upload, soft, hard))) return false
-        this.#sent(progress, part)
-        return true
+          return 'stopped'
+        const ended = await this.#complete(object, upload, soft, hard)
+        if (ended === 'stored') this.#sent(progress, part)
+        return ended
       } finally {
         this.#sends.release()
       }

@@ -18,6 +18,7 @@ export class SingleUpload implements ObjectUpload {
   /** An earlier request may have stored the object already, whether its answer came or not. */
   #isRepeat = false
   #isOver = false
+  #outcome: 'stored' | 'left alone' = 'stored'
 
   constructor(task: UploadTask, o: UploadOptions) {
     this.#task = task
@@ -32,8 +33,8 @@ export class SingleUpload implements ObjectUpload {
     this.#bytes = bytes
   }
 
-  async complete(o: Signal): Promise<void> {
-    if (this.#isOver) return
+  async complete(o: Signal): Promise<'stored' | 'left alone'> {
+    if (this.#isOver) return this.#outcome
     const { requests, verifier } = this.#o
     const { key } = this.#task
     const bytes = this.#bytes
@@ -42,8 +43,10 @@ export class SingleUpload implements ObjectUpload {
     const known = this.#isRepeat ? await verifier.find(this.#task, crc, o) : undefined
     this.#isRepeat = true
     const stored = known ?? (await this.#put(bytes, crc, o))
-    if (stored !== 'left alone') await verifier.verify(this.#task, stored, crc, o)
+    if (stored === 'left alone') this.#outcome = stored
+    else await verifier.verify(this.#task, stored, crc, o)
     this.#end()
+    return this.#outcome
   }
 
   async abort(): Promise<void> {

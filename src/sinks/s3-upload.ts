@@ -50,6 +50,7 @@ export class MultipartUpload implements ObjectUpload {
   /** Stored parts, by number. */
   readonly #parts: Map<number, UploadedPart>
   #isOver = false
+  #outcome: 'stored' | 'left alone' = 'stored'
   #lost: StreamError | undefined
 
   /** `parts` are stored already. */
@@ -83,8 +84,8 @@ export class MultipartUpload implements ObjectUpload {
     }
   }
 
-  async complete(o: Signal): Promise<void> {
-    if (this.#isOver) return
+  async complete(o: Signal): Promise<'stored' | 'left alone'> {
+    if (this.#isOver) return this.#outcome
     this.#throwIfLost()
     const { requests, ifExists } = this.#o
     const { key, size } = this.#task
@@ -106,11 +107,15 @@ export class MultipartUpload implements ObjectUpload {
     } catch (error) {
       o.signal.throwIfAborted()
       const found = await this.#resolve(error, crc, o)
-      if (found === 'left alone') return
+      if (found === 'left alone') {
+        this.#outcome = found
+        return found
+      }
       stored = found
     }
     await this.#verify(stored, crc, o)
     this.#end()
+    return 'stored'
   }
 
   async abort(o: Signal): Promise<void> {

@@ -217,3 +217,17 @@ test('an upload that cannot be aborted is told, and stays known: `--abandon` rem
   assert.match(abandoned.out, /1 unfinished upload removed/)
   assert.deepEqual(bed.s3.uploads(), [])
 })
+
+test('a part that the server damaged is not gone on with, even where its upload cannot be aborted', async () => {
+  await using bed = await startCopyBed()
+  const files = fill(bed)
+  bed.s3.faults.onUploadPart = (name, n) => (name === 'big#1' && n === 1 ? { corrupt: 'bytes_and_sums' } : undefined)
+  bed.s3.faults.onAbort = () => s3Errors.accessDenied
+  const answer = await all(bed)
+  assertLeft(bed, answer, files, {
+    code: 0,
+    says: [/^2 files copied/],
+    keys: ['a.csv', 'big'],
+    uploads: bed.s3.uploads().length,
+  })
+})

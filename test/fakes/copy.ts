@@ -152,8 +152,10 @@ export class MemoryObjects implements ObjectSink {
       send: (part, bytes, signal) => this.#send(key, stored, part, bytes, signal),
       complete: async (signal) => {
         await this.onCall('complete', key, 0, signal)
-        this.bucket.objects.set(key, Buffer.concat(parts.map(({ number }) => stored.parts.get(number) as Buffer)))
         this.bucket.uploads.delete(object.id)
+        if (this.exists === 'skip' && this.bucket.objects.has(key)) return 'left alone'
+        this.bucket.objects.set(key, Buffer.concat(parts.map(({ number }) => stored.parts.get(number) as Buffer)))
+        return 'stored'
       },
       abort: async (signal) => {
         await this.onCall('abort', key, 0, signal)
