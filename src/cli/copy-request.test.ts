@@ -25,6 +25,14 @@ test('an address says user, password, host, port and path; the path is taken as 
   assert.deepEqual([source('sftp://h/x').username, source('sftp://h/x').port], ['acme', 22])
 })
 
+test('nothing to log in with is told with what to give', () => {
+  const empty = { HOME: join(home, 'none'), SFTP_PASSWORD: undefined }
+  assert.throws(
+    () => source('sftp://h/x', {}, empty),
+    /nothing to log in with at h: give -i KEYFILE, set SFTP_PASSWORD/,
+  )
+})
+
 test('without a password the agent and the usual keys of ssh are tried, with one they are not', () => {
   mkdirSync(join(home, '.ssh'), { recursive: true })
   writeFileSync(join(home, '.ssh', 'id_ecdsa'), 'key')

@@ -205,6 +205,10 @@ function sftpPart(address: SftpAddress, flags: CopyFlags, env: Env): SourcePart 
   const password = address.password ?? env.SFTP_PASSWORD
   const identity = flags.identity ?? env.SFTP_KEY_FILE
   const usual = usualKeys.map((name) => join(home, '.ssh', name)).find((file) => existsSync(file))
+  if (password === undefined && identity === undefined && usual === undefined && !env.SSH_AUTH_SOCK)
+    throw invalid(
+      `there is nothing to log in with at ${host}: give -i KEYFILE, set SFTP_PASSWORD, or start an SSH agent`,
+    )
   const hostKey = flags.hostKey ?? env.SFTP_HOST_KEY
   const knownHosts = flags.knownHosts ?? env.SFTP_KNOWN_HOSTS ?? join(home, '.ssh', 'known_hosts')
   const config = {

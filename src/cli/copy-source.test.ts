@@ -34,6 +34,23 @@ test('everything is listed ahead, so that the total is known while the first obj
     assert.deepEqual(rest, ['in/b', 'in/c'])
   }))
 
+test('the total is known, too, when the source has listed all and waits for what it gave', () =>
+  withSource(three, undefined, async (source, tree) => {
+    const { objects } = tree
+    const stop = new AbortController()
+    tree.objects = async function* (o) {
+      yield* objects.call(tree, o)
+      tree.progress.complete = true
+      await new Promise((resolve) => o.soft.addEventListener('abort', resolve))
+    }
+    const given = source.objects({ ...once, soft: stop.signal })
+    for (let i = 0; i < 3; i += 1) await given.next()
+    const last = given.next()
+    while (!source.progress.complete) await new Promise(setImmediate)
+    stop.abort(new Error('enough'))
+    assert.equal((await last).done, true)
+  }))
+
 test('where a single file is meant, a folder is refused', () =>
   withSource({ in: Buffer.from('x') }, { file: 'in' }, async (source) => {
     const given: ListedObject[] = []

@@ -35,8 +35,9 @@ export class CopySource implements Source {
   }
 
   get progress(): Source['progress'] {
-    const failed = (this.#source.progress.failed ?? 0) + this.#unstable
-    return { found: this.#found, complete: this.#listed, failed }
+    const { complete, failed = 0 } = this.#source.progress
+    // A source of files has listed all, and waits for what it gave: it may have to look again.
+    return { found: this.#found, complete: this.#listed || complete, failed: failed + this.#unstable }
   }
 
   async *objects(o: Parameters<Source['objects']>[0]): AsyncGenerator<ListedObject, void, undefined> {

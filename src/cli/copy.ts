@@ -182,6 +182,6 @@ async function abandon(
 
 function removeState(statePath: string): void {
   const database = databasePath(statePath)
-  for (const file of [statePath, database, `${database}-wal`, `${database}-shm`, `${database}.lock`])
-    rmSync(file, { force: true })
+  const beside = ['', '-wal', '-shm', '-journal', '.lock'].map((end) => `${database}${end}`)
+  for (const file of [statePath, ...beside]) rmSync(file, { force: true })
 }

@@ -9,7 +9,7 @@ import { virtualBytes } from '../servers/sftp-bytes.ts'
 
 const mib = 2 ** 20
 const large = 96 * mib
-const kills = 6
+const kills = 4
 
 test('C6.6: a copy that is killed again and again goes on where it was, and every object is whole', async () => {
   await using bed = await startCopyBed()
