@@ -9,7 +9,7 @@ case "$(uname -s)-$(uname -m)" in
 esac
 # Chunks of decoded data are reused by the allocator instead of going back to the system page by page, and one arena keeps the heap small
 # (docs/design.md, "Speed").
-export MALLOC_MMAP_THRESHOLD_="${MALLOC_MMAP_THRESHOLD_:-4194304}" MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-8388608}"
+export MALLOC_MMAP_THRESHOLD_="${MALLOC_MMAP_THRESHOLD_:-8388608}" MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-8388608}"
 export MALLOC_ARENA_MAX="${MALLOC_ARENA_MAX:-1}"
 flags='--expose-gc --max-semi-space-size=2 --disable-warning=ExperimentalWarning'
 # Compiled code is kept for the next start; where this cannot be written, Node goes without.

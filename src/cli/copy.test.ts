@@ -156,7 +156,7 @@ test('what cannot be meant is refused with what to write', async () => {
     [['sftp://h/x', 's3://b/', '--after', 'move'], /--move-to/],
   ]
   for (const [args, message] of cases) {
-    const { code, err } = await bed.copy(args)
+    const { code, err } = await bed.copy(args, { env: { SFTP_PASSWORD: 'p' } })
     assert.equal(code, 2, args.join(' '))
     assert.match(err, message)
   }

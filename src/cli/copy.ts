@@ -81,9 +81,11 @@ async function transfer(
   if (parts.sends !== 'objects') throw new Error('a copy is of objects')
   const { sink, ledger, context } = parts
   const source = new CopySource(parts.source, only)
-  await source.check({ signal: soft })
-  if (dryRun) return await planCopy({ source, sink }, io, { soft, hard })
-  await sink.check({ signal: soft })
+  if (dryRun) {
+    await source.check({ signal: soft })
+    return await planCopy({ source, sink }, io, { soft, hard })
+  }
+  await Promise.all([source.check({ signal: soft }), sink.check({ signal: soft })])
   if (soft.aborted) return 1
   // What was given up for good in an earlier run is tried again: whoever asks again has changed something.
   ledger.requeue('all')

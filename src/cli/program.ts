@@ -150,7 +150,7 @@ export function createCommands(
     .option('--part-size <size>', 'size of a part of an upload (default: 8MiB)')
     .addOption(new Option('--read-concurrency <n>', 'parts read at once (default: 6)').argParser(entryCount))
     .addOption(new Option('--upload-concurrency <n>', 'parts sent at once (default: 10)').argParser(entryCount))
-    .addOption(new Option('--files <n>', 'files copied at once (default: 8)').argParser(entryCount))
+    .addOption(new Option('--files <n>', 'files copied at once (default: 16)').argParser(entryCount))
     .addOption(new Option('--sessions <n>', 'connections to the SFTP server').argParser(entryCount))
     .option('--verify <how>', 'checksum, size or read_back (default: checksum)')
     .option('--checksum <which>', 'crc64nvme, or when_required for S3-compatible servers that know none')

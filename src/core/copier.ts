@@ -90,6 +90,7 @@ export class Copier implements Flow {
   /** Aborted when the sink has failed for so long that a run which is to end has nothing to wait for. */
   readonly #isDown = new AbortController()
   #once = false
+  #isLarge = false
   /** Objects in a row that failed because the sink could not be reached. */
   #failedInARow = 0
 
@@ -103,7 +104,6 @@ export class Copier implements Flow {
       ...(o.readWaits === undefined ? {} : { readWaits: o.readWaits }),
     })
     const pool = new PartPool(partBytes, Math.max(readConcurrency, uploadConcurrency))
-    reclaimEvery(garbageBytes)
     this.#parts = new PartReader({
       source: o.source,
       pool,
@@ -130,7 +130,6 @@ export class Copier implements Flow {
     const hard = AbortSignal.any([o.hard, broken.signal])
     const soft = AbortSignal.any([o.soft, hard, this.#isDown.signal])
     this.#once = o.once
-    reclaimStart()
     const workers = new Slots(source.workers)
     const running = new Set<Promise<void>>()
     const saving = setInterval(() => ledger.save(), saveIntervalMs)
@@ -216,6 +215,7 @@ export class Copier implements Flow {
       if (!opened) return { outcome: 'done', skipped: true }
       upload = opened
       const { partCount, missing } = upload
+      if (partCount > 1 && !this.#isLarge) this.#mindMemory()
       const rest = missing.reduce((sum, part) => sum + part.bytes, 0)
       const sentParts = partCount - missing.length
       progress = { object, size, partCount, sentBytes: size - rest, sentParts, startedMs: nowMs() }
@@ -232,12 +232,9 @@ export class Copier implements Flow {
     } catch (error) {
       hard.throwIfAborted()
       if (error instanceof SinkFailure && error.isLost) {
-        const key = shownKey(object)
-        this.#o.log.warn(
-          { key, error: explainError(error.failure) },
-          'the upload was lost at the server: sending it again',
-        )
-        // It may be there in part, with what the server refused to make an object of: nothing of it may be gone on with.
+        const facts = { key: shownKey(object), error: explainError(error.failure) }
+        this.#o.log.warn(facts, 'the upload was lost at the server: sending it again')
+        // What the server refused to make an object of may be there in part: nothing of it may be gone on with.
         if (upload) await this.#abort(object, upload, hard)
         return 'lost'
       }
@@ -245,6 +242,13 @@ export class Copier implements Flow {
     } finally {
       if (progress) this.#underWay.delete(progress)
     }
+  }
+
+  /** From the first object of several parts on: small ones leave little behind, and would only be slower. */
+  #mindMemory(): void {
+    this.#isLarge = true
+    reclaimStart()
+    reclaimEvery(garbageBytes)
   }
 
   /** Every part is stored. */

@@ -7,7 +7,7 @@ let everyBytes = 16 * 2 ** 20
 /** Whole collections, which cost far more, come no more often than after so many of the young ones. */
 const wholeEvery = 4
 /** Young collections between two whole ones that come in any case. */
-const youngPerOld = 64
+const youngPerOld = 32
 let oldEvery = Number.POSITIVE_INFINITY
 let since = 0
 let young = 0

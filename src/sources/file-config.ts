@@ -104,7 +104,7 @@ export const fileFields = {
       description:
         'For `after: move`: where to, absolute or below the folder; of `{path}` `{dir}` `{name}` `{stem}` `{ext}` and of the time of the file (UTC) `{date}` `{yyyy}` `{MM}` `{dd}` `{HH}` `{mm}` `{ss}`. Without a name in it, it is a folder for `{path}`. What lies there is not read.',
     }),
-  workers: z.int().min(1).default(8).meta({ description: 'Files read at once.' }),
+  workers: z.int().min(1).default(16).meta({ description: 'Files read at once.' }),
 }
 
 const shape = z.strictObject(fileFields)
