@@ -102,7 +102,7 @@ export function copyRequest(
   const gateway = flags.pushgateway ?? (source === undefined ? env.PUSH_GATEWAY : undefined)
   const state = flags.state ?? statePath(JSON.stringify([from.place, flags.include, flags.exclude, to]), env)
   const parsed = parse({
-    pipelines: [{ name: 'copy', source: from.config, sink, state: { file_path: state, save_interval: '2s' } }],
+    pipelines: [{ name: 'copy', source: from.config, sink, state: { file_path: state, save_interval: '3s' } }],
     ...(gateway === undefined || gateway === '' ? {} : { pushgateway: { endpoint: gateway, job: copyJob } }),
   })
   const file = isOneName ? { file: basename(from.place) } : undefined
