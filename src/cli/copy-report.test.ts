@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { CopyProgress } from '../core/copier.ts'
+import type { CopyProgress } from '../core/copy-progress.ts'
 import { BarReport, type CopySummary, JsonReport, PlainReport, Rate } from './copy-report.ts'
 
 const object = (key: string) => ({ id: key, bucket: 'sftp://acme@host', key, size: 100, timeMs: 0, lastModifiedMs: 0 })

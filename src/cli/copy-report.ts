@@ -1,6 +1,6 @@
 /** What `copy` says while it goes on and at its end: bars for people in a terminal, lines of JSON for programs, else only the end. */
 import type { ObjectReport } from '../core/account.ts'
-import type { CopyProgress } from '../core/copier.ts'
+import type { CopyProgress } from '../core/copy-progress.ts'
 import { objectName } from '../core/object-name.ts'
 import { count, fileSize } from '../telemetry/figures.ts'
 import { printable } from '../telemetry/text-line.ts'
@@ -105,11 +105,8 @@ export class BarReport implements CopyReport {
     return `${fitted('total')} ${bar(bytes, found.bytes)} ${files}  ${fileSize(bytes)} of ${fileSize(found.bytes)}${more}  ${fileSize(rate)}/s${left}${failed}`
   }
 
-  file({ object, outcome, reason }: ObjectReport): void {
-    if (!failedOutcomes.has(outcome)) return
-    this.clear()
-    this.#write(`${printable(`${outcome}: ${objectName(object)}: ${reason ?? ''}`)}\n`)
-  }
+  // The log tells of each failure as it comes, the end of all of them.
+  file(): void {}
 
   clear(): void {
     if (this.#lines === 0) return

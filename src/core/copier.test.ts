@@ -171,6 +171,21 @@ test('an upload that is lost at the server is sent anew, and not for ever', asyn
   assert.deepEqual([outcomes(reports), losses], [{ many: 'failed' }, 3])
 })
 
+test('a sink that refuses some keys is still asked for the others', async () => {
+  const place = bed()
+  const many = Object.fromEntries(
+    Array.from({ length: 30 }, (_, i) => [`f${String(i).padStart(2, '0')}`, bodyOf(9, i)]),
+  )
+  const { totals } = await copy(place, many, {
+    prepare: (_, sink) => {
+      sink.onCall = (call, key) => {
+        if (call === 'open' && key < 'f25') throw new StreamError('sink.access', 'cannot write there: 403')
+      }
+    },
+  })
+  assert.deepEqual([totals.objects.failed, totals.objects.done], [25, 5])
+})
+
 test('small objects have their turn beside a large one', async () => {
   const place = bed()
   const order: string[] = []
@@ -244,6 +259,28 @@ test('C6.4: an object that changes while it is read is never completed', async (
   assert.equal(place.bucket.uploads.size, 0)
   await copy(place, { a: bodyOf(1000, 9) })
   assert.deepEqual(place.bucket.objects.get('a'), bodyOf(1000, 9))
+})
+
+test('an object that was listed with a wrong size, and is not told as changed, is not copied short', async () => {
+  const place = bed()
+  for (const [listed, real] of [
+    [0, 40],
+    [60, 90],
+  ]) {
+    const { reports } = await copy(
+      place,
+      { a: bodyOf(listed as number) },
+      {
+        prepare: (tree) => {
+          tree.confirm = async () => real as number
+        },
+      },
+    )
+    assert.deepEqual(outcomes(reports), { a: 'failed' })
+    assert.match(reports[0]?.reason ?? '', /bytes were listed, and it has/)
+  }
+  assert.equal(place.bucket.objects.size, 0)
+  assert.equal(place.bucket.uploads.size, 0)
 })
 
 test('an object that vanishes, or shrinks, is told as that, and nothing of it appears', async () => {

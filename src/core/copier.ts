@@ -27,10 +27,11 @@ import type {
   Source,
 } from './component.ts'
 import { CopyAttempts, SinkFailure } from './copy-attempts.ts'
+import type { CopyProgress } from './copy-progress.ts'
 import { nothingCounted, startOfObject } from './delivery.ts'
 import { explainError, StreamError } from './errors.ts'
 import type { Flow } from './flow.ts'
-import { shownKey } from './object-name.ts'
+import { objectName, shownKey } from './object-name.ts'
 import { PartPool } from './part-pool.ts'
 import { PartReader } from './part-reader.ts'
 import { reclaimEvery, reclaimStart } from './reclaim.ts'
@@ -48,17 +49,6 @@ export interface CopierOptions {
   readonly readWaits?: RetryWaits
   /** Called after each attempt at an object was written down. */
   readonly observe?: (report: ObjectReport) => void
-}
-
-/** An object under way, for progress shown to people. */
-export interface CopyProgress {
-  readonly object: ListedObject
-  readonly size: number
-  readonly partCount: number
-  /** Stored by now; what an earlier run stored counts too. */
-  sentBytes: number
-  sentParts: number
-  readonly startedMs: number
 }
 
 /** An upload that the server lost is begun anew so many times. */
@@ -173,9 +163,8 @@ export class Copier implements Flow {
     if (outcome === 'done') this.#failedInARow = 0
     const counts = { ...nothingCounted, bytes }
     const { timeMs } = object
-    const why = reason === undefined ? {} : { reason }
     if (outcome === 'stopped') ledger.suspend(object.id)
-    else ledger.settle(object.id, outcome, { position: startOfObject, counts, timeMs, ...why })
+    else ledger.settle(object.id, outcome, { position: startOfObject, counts, timeMs, ...(reason && { reason }) })
     const facts = { object, outcome, reason, decoding: undefined, timeMs, counts, durationMs: nowMs() - startMs }
     const report = { ...facts, skipped: skipped ?? false }
     this.#account.add(report, before)
@@ -225,7 +214,7 @@ export class Copier implements Flow {
         partCount === 1
           ? await this.#sendWhole(object, upload, progress, soft, hard)
           : (await this.#sendParts(object, upload, progress, soft, hard))
-            ? await this.#complete(object, upload, soft, hard)
+            ? await this.#complete(object, upload, progress, soft, hard)
             : 'stopped'
       if (ended === 'stopped') return { outcome: 'stopped' }
       return ended === 'stored' ? { outcome: 'done', bytes: size } : { outcome: 'done', skipped: true }
@@ -252,11 +241,21 @@ export class Copier implements Flow {
   }
 
   /** Every part is stored. */
-  async #complete(object: ListedObject, upload: ObjectUpload, soft: AbortSignal, hard: AbortSignal): Promise<Ended> {
+  async #complete(
+    object: ListedObject,
+    upload: ObjectUpload,
+    progress: CopyProgress,
+    soft: AbortSignal,
+    hard: AbortSignal,
+  ): Promise<Ended> {
     const o = { signal: hard }
     // What was read is worth nothing if the object changed meanwhile.
-    if ((await this.#attempts.read(object, soft, hard, () => this.#o.source.confirm(object, o))) === undefined)
-      return 'stopped'
+    const size = await this.#attempts.read(object, soft, hard, () => this.#o.source.confirm(object, o))
+    if (size === undefined) return 'stopped'
+    if (size !== progress.size) {
+      const reason = `cannot copy ${objectName(object)}: ${progress.size} bytes were listed, and it has ${size}`
+      throw new StreamError('source.short_body', reason)
+    }
     return await this.#attempts.store('complete', soft, hard, () => upload.complete(o))
   }
 
@@ -270,7 +269,7 @@ export class Copier implements Flow {
   ): Promise<Ended> {
     const o = { signal: hard }
     const part = upload.missing[0]
-    if (!part) return await this.#complete(object, upload, soft, hard)
+    if (!part) return await this.#complete(object, upload, progress, soft, hard)
     const buffer = await this.#parts.read(object, part, new Slots(1), soft, hard)
     if (!buffer) return 'stopped'
     try {
@@ -279,7 +278,7 @@ export class Copier implements Flow {
         const bytes = buffer.subarray(0, part.bytes)
         if ((await this.#attempts.store('send', soft, hard, () => upload.send(part, bytes, o))) === 'stopped')
           return 'stopped'
-        const ended = await this.#complete(object, upload, soft, hard)
+        const ended = await this.#complete(object, upload, progress, soft, hard)
         if (ended === 'stored') this.#sent(progress, part)
         return ended
       } finally {
@@ -381,6 +380,8 @@ export class Copier implements Flow {
   }
 
   #sinkFailed(failure: StreamError): void {
+    // One that refuses may refuse these keys only.
+    if (failure.code === 'sink.access') return
     this.#failedInARow += 1
     if (this.#once && this.#failedInARow >= this.#o.source.workers) this.#isDown.abort(failure)
   }
@@ -390,10 +391,10 @@ export class Copier implements Flow {
       await upload.abort({ signal: AbortSignal.any([hard, AbortSignal.timeout(abortMs)]) })
     } catch (error) {
       hard.throwIfAborted()
-      this.#o.log.warn(
-        { key: shownKey(object), error: explainError(error) },
-        'cannot remove what was stored of it; another attempt goes on with it, or an operator aborts the upload',
-      )
+      const facts = { key: shownKey(object), error: explainError(error) }
+      const text =
+        'cannot remove what was stored of it; another attempt goes on with it, or an operator aborts the upload'
+      this.#o.log.warn(facts, text)
     }
   }
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, test } from 'node:test'
 import { type LedgerPlace, ledgerConformance, listed, settled } from '../../test/conformance/ledger.ts'
+import { uploadConformance } from '../../test/conformance/uploads.ts'
 import type { Log } from '../core/component.ts'
 import { nothingCounted } from '../core/delivery.ts'
 import { StreamError } from '../core/errors.ts'
@@ -43,7 +44,7 @@ function open(statePath: string, o: Partial<LedgerOptions> = {}, lines: string[]
 
 const stateOf = (path: string) => JSON.parse(readFileSync(path, 'utf8')) as Record<string, number | string>
 
-ledgerConformance('sqlite', (): LedgerPlace => {
+function place(): LedgerPlace {
   const path = newPath()
   let aheadMs = 0
   const nowMs = () => Date.now() + aheadMs
@@ -55,7 +56,10 @@ ledgerConformance('sqlite', (): LedgerPlace => {
     },
     nowMs,
   }
-})
+}
+
+ledgerConformance('sqlite', place)
+uploadConformance('sqlite', place)
 
 test('A16.17: state.json has the five fields, its folder is made, and it is replaced in one step', async () => {
   const path = newPath()

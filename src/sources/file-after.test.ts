@@ -4,7 +4,9 @@ import { test } from 'node:test'
 import { finish } from '../../test/conformance/source.ts'
 import { denied, unavailable, withFiles } from '../../test/servers/file-bed.ts'
 import { StreamError } from '../core/errors.ts'
+import { AfterActions } from './file-after.ts'
 import type { FileObject } from './file-object.ts'
+import type { FileStore } from './file-store.ts'
 
 const never = new AbortController().signal
 const live = { signal: never }
@@ -235,3 +237,34 @@ test('files that wait to be removed are bounded: listing waits for them', () =>
     }
     assert.deepEqual([await running, bed.files(), bed.source.figures.removed], [[], [], 3000])
   }))
+
+test('one that is added while the last ones end is dealt with, in whatever turn that is', async () => {
+  for (let turns = 0; turns < 20; turns += 1) {
+    const answers: Array<() => void> = []
+    const stat = () => new Promise<undefined>((resolve) => answers.push(() => resolve(undefined)))
+    const actions = new AfterActions({
+      store: { stat } as unknown as FileStore,
+      action: { kind: 'delete' },
+      markerOf: () => undefined,
+      log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
+      did: () => {},
+      failed: () => {},
+      changed: () => {},
+    })
+    for (const name of ['a', 'b', 'c', 'd']) actions.add(fileNamed(name))
+    while (answers.length < 4) await undefined
+    // All four end in the same turn of the event loop.
+    for (const answer of answers.splice(0)) answer()
+    for (let turn = 0; turn < turns; turn += 1) await undefined
+    actions.add(fileNamed('late'))
+    await new Promise(setImmediate)
+    for (const answer of answers) answer()
+    await new Promise(setImmediate)
+    assert.equal(actions.pending, 0, `after ${turns} turns`)
+    await actions[Symbol.asyncDispose]()
+  }
+})
+
+function fileNamed(path: string): FileObject {
+  return { id: path, bucket: 'file://', key: path, path, size: 1, timeMs: 0, lastModifiedMs: 0 }
+}

@@ -42,6 +42,8 @@ export class AfterActions implements AsyncDisposable {
   /** So many of `#waiting` were taken. */
   #taken = 0
   readonly #lanes = new Set<Promise<void>>()
+  /** Lanes that will still look for one to take: of those in `#lanes` some may have ended a moment ago. */
+  #looking = 0
   /** Files that should be gone and are not. */
   readonly #stuck = new Set<string>()
 
@@ -62,7 +64,8 @@ export class AfterActions implements AsyncDisposable {
     if (this.#pending.has(object.id) || this.#over.signal.aborted) return
     this.#pending.add(object.id)
     this.#waiting.push(object)
-    if (this.#lanes.size === atOnce) return
+    if (this.#looking === atOnce) return
+    this.#looking += 1
     const lane = this.#work().finally(() => this.#lanes.delete(lane))
     this.#lanes.add(lane)
   }
@@ -76,6 +79,8 @@ export class AfterActions implements AsyncDisposable {
       this.#pending.delete(object.id)
       this.#o.changed()
     }
+    // In the same turn as the look that found nothing: whoever adds one after that starts a lane.
+    this.#looking -= 1
   }
 
   #take(): FileObject | undefined {

@@ -8,7 +8,7 @@ import type { S3Fault } from '../../test/servers/s3-answer.ts'
 import { s3Errors } from '../../test/servers/s3-wire.ts'
 import { createS3Client } from '../aws/connection.ts'
 import { StreamError } from '../core/errors.ts'
-import { etagOf, objectId, readObject, type S3Object } from './s3-object.ts'
+import { confirmObject, etagOf, fillFromObject, objectId, readObject, type S3Object } from './s3-object.ts'
 
 process.env.AWS_ACCESS_KEY_ID = 'test'
 process.env.AWS_SECRET_ACCESS_KEY = 'test'
@@ -239,3 +239,18 @@ test('an id holds the version, and the version can be taken from the id again', 
   assert.equal(etagOf(objectId('b', 'k', '~10-1760000000000')), undefined)
   assert.equal(etagOf('b/k@'), undefined)
 })
+
+test('a part of an object of another size than was listed is refused, both ways; an empty one is asked for', () =>
+  within(async ({ client, put }) => {
+    const object = await put(Buffer.from('0123456789'))
+    const refused = (error: unknown) => error instanceof StreamError && error.code === 'source.short_body'
+    for (const size of [8, 12]) {
+      const into = Buffer.alloc(size - 4)
+      await assert.rejects(fillFromObject(client, { ...object, size }, 4, into, live), refused)
+      await assert.rejects(fillFromObject(client, { ...object, size }, 0, Buffer.alloc(size), live), refused)
+    }
+    const into = Buffer.alloc(6)
+    await fillFromObject(client, object, 4, into, live)
+    assert.equal(into.toString(), '456789')
+    assert.equal(await confirmObject(client, { ...object, size: 0 }, live), 10)
+  }))

@@ -166,6 +166,11 @@ async function* readFrom(
     body.destroy()
     throw new StreamError('source.short_body', `cannot ${what}: asked from byte ${at}, got ${response.ContentRange}`)
   }
+  const total = totalBytes(response.ContentRange, response.ContentLength)
+  if (end !== undefined && object.size !== undefined && total !== undefined && total !== object.size) {
+    body.destroy()
+    throw new StreamError('source.short_body', `cannot ${what}: it has ${total} bytes, but ${object.size} were listed`)
+  }
   const expected = response.ContentLength === undefined ? undefined : response.ContentLength - skip
   let got = 0
   let waiting = true
@@ -219,6 +224,13 @@ async function* readFrom(
     signal.removeEventListener('abort', abort)
     if (!body.readableEnded) body.destroy()
   }
+}
+
+/** Size of the whole object by the answer to a part of it (`bytes 7-9/10`), or to all of it. */
+function totalBytes(contentRange: string | undefined, contentLength: number | undefined): number | undefined {
+  if (contentRange === undefined) return contentLength
+  const total = /\/(\d+)$/.exec(contentRange)?.[1]
+  return total === undefined ? undefined : Number(total)
 }
 
 /** Where a body begins by its Content-Range (`bytes 7-9/10`); 0 without one. */
