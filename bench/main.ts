@@ -16,6 +16,7 @@ import { copyTable } from './copy.ts'
 import { decoderCosts, decoderTable } from './decoders.ts'
 import { figures, measure, startServers, type Usage } from './measure.ts'
 import { queueTable } from './queue.ts'
+import { watchedTable } from './watched.ts'
 
 const { values: flags } = parseArgs({ options: { quick: { type: 'boolean', default: false } } })
 const scale = flags.quick ? 0.1 : 1
@@ -158,6 +159,8 @@ try {
   )
   say('Compare rows of one table: absolute times differ from machine to machine.\n')
   await mainJob()
+  say('\n## The same job watched, by turns, medians\n')
+  await watchedTable({ folder, objects: Math.round(400 * scale), rounds: flags.quick ? 1 : 5, say })
   say('\n## Large, many, slow\n')
   say('| what | delivered | time | cost | peak RSS |\n|---|---|---|---|---|')
   await seedRate()

@@ -169,10 +169,11 @@ if (!isGood) say(`\nlast output of the streamer:\n${(second ?? killed)?.output.s
 if (isGood && flags.keep) {
   say(`
 It keeps running. S3 is at ${s3.endpoint}, bucket ${bucket}; the configuration is ${config}
+Its console: ${/ at (http:\/\/localhost:\d+)/.exec(second?.output ?? '')?.[1] ?? 'see its log'}
 Try, in another terminal:
 
   export AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo
-  bin/s3-streamer state show --config ${config}
+  bin/s3-streamer status --config ${config}
   bin/s3-streamer explain '${data.key(0, data.time(0))}' --config ${config}
   curl -T README.md '${s3.endpoint}/${bucket}/${encodeURI(zscalerPrefix)}hello.txt'    # a new object: it arrives within seconds
 

@@ -1,4 +1,5 @@
 /** Arguments in, exit code out: the only file that knows the process. */
+import { closeSync, openSync } from 'node:fs'
 import { program } from './cli/program.ts'
 
 const soft = new AbortController()
@@ -38,11 +39,31 @@ process.exitCode = await program(process.argv.slice(2), {
     stdout: process.stdout.isTTY === true && hasColor,
     stderr: process.stderr.isTTY === true && hasColor,
   },
+  screen: () =>
+    process.stdout.isTTY === true ? { columns: process.stdout.columns, rows: process.stdout.rows } : undefined,
   ask: process.stdin.isTTY === true ? ask : undefined,
   unread: unread.signal,
   soft: soft.signal,
   hard: hard.signal,
+  onHangup,
 })
+
+function onHangup(listener: () => void): Disposable {
+  const hadTerminal = hasTerminal()
+  // When its terminal is closed, nobody wants a process to go on unseen: then the signal means what it always means.
+  const heard = () => (hadTerminal && !hasTerminal() ? soft.abort(new Error('the terminal was closed')) : listener())
+  process.on('SIGHUP', heard)
+  return { [Symbol.dispose]: () => void process.off('SIGHUP', heard) }
+}
+
+function hasTerminal(): boolean {
+  try {
+    closeSync(openSync('/dev/tty', 'r'))
+    return true
+  } catch {
+    return false
+  }
+}
 
 async function ask(question: string): Promise<string> {
   const { createInterface } = await import('node:readline')

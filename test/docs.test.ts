@@ -37,7 +37,8 @@ async function problemOf(line: string): Promise<string | undefined> {
   }
   const commands = createCommands({ stdout: () => undefined, stderr }, () => undefined)
   const quiet = (command: typeof commands) => {
-    if (command.commands.length === 0) command.action(() => undefined).allowExcessArguments(false)
+    if (command.commands.length === 0 || command.name() === 'replay')
+      command.action(() => undefined).allowExcessArguments(false)
     for (const below of command.commands) quiet(below as typeof commands)
   }
   quiet(commands)

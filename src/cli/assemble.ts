@@ -2,6 +2,7 @@
 import { hostname } from 'node:os'
 import type { PipelineConfig } from '../config/pipeline.ts'
 import type { Context, Log, Meter, ObjectSink, Registry, Sink, Source } from '../core/component.ts'
+import { ReplayedSource } from '../core/replayed-source.ts'
 import type { DecodeLimits } from '../decoders/decoding.ts'
 import { createShape, type Shape } from '../filters/shape.ts'
 import { createFormats } from '../formats/compile.ts'
@@ -108,7 +109,8 @@ export async function assemble(
   const timeFromKey = (key: string) => formats.timeFromKey(key)
   const dryRun = o.mode === 'readonly'
   const sourceContext = { ...context, ledger, timeFromKey, dryRun }
-  const source = stack.use(await sourceDefinition(config).create(config.source, sourceContext))
+  const own = stack.use(await sourceDefinition(config).create(config.source, sourceContext))
+  const source = o.mode === 'run' ? new ReplayedSource({ ...context, source: own, ledger }) : own
   const shape = shapeOf(config, context)
   const kept = stack.move()
   return {

@@ -40,7 +40,7 @@ test('what does not answer fails by name, the rest is tried all the same, and th
   const [state, source, sink] = verdicts(out)
   assert.match(state ?? '', /^ok /)
   assert.match(source ?? '', /^FAILED .*source .*cannot list s3:\/\/logs\/web\/: connect ECONNREFUSED/)
-  assert.match(sink ?? '', /^FAILED .*sink .*cannot post to .*ECONNREFUSED/)
+  assert.match(sink ?? '', /^FAILED .*sink .*cannot reach .*ECONNREFUSED/)
 })
 
 test('a broken state is told, and source and sink are still tried', async () => {

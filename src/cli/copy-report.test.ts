@@ -5,7 +5,15 @@ import { BarReport, type CopySummary, JsonReport, PlainReport, Rate } from './co
 
 const object = (key: string) => ({ id: key, bucket: 'sftp://acme@host', key, size: 100, timeMs: 0, lastModifiedMs: 0 })
 const progress = (key: string, o: Partial<CopyProgress> = {}): CopyProgress => ({
-  ...{ object: object(key), size: 100e6, partCount: 12, sentBytes: 25e6, sentParts: 3, startedMs: 0 },
+  ...{
+    object: object(key),
+    totalBytes: 100e6,
+    records: undefined,
+    partCount: 12,
+    bytes: 25e6,
+    sentParts: 3,
+    startedMs: 0,
+  },
   ...o,
 })
 const summary: CopySummary = {
@@ -30,10 +38,10 @@ test('bars: one for each large file, and the total with what is left; they make 
   const { texts, write } = written()
   let nowMs = 0
   const report = new BarReport(write, () => nowMs)
-  const view = (sentBytes: number) => ({
+  const view = (bytes: number) => ({
     underWay: [
-      progress('in/a-very-long-name-of-a-file-of-customers.csv', { sentBytes }),
-      progress('b', { partCount: 1, sentBytes: 0 }),
+      progress('in/a-very-long-name-of-a-file-of-customers.csv', { bytes }),
+      progress('b', { partCount: 1, bytes: 0 }),
     ],
     found: { objects: 3, bytes: 200e6, complete: true },
     finished: { objects: 1, failed: 1, bytes: 50e6 },

@@ -88,15 +88,15 @@ export class BarReport implements CopyReport {
     this.#lines = lines.length
   }
 
-  #fileLine({ object, size, sentBytes, sentParts, partCount, startedMs }: CopyProgress): string {
+  #fileLine({ object, totalBytes, bytes, sentParts, partCount, startedMs }: CopyProgress): string {
     const seconds = (this.#nowMs() - startedMs) / 1000
     const name = objectName(object).split('/').at(-1) ?? ''
     const parts = `${count(sentParts)}/${count(partCount)} parts`
-    return `${fitted(printable(name))} ${bar(sentBytes, size)} ${parts}  ${fileSize(seconds > 0 ? sentBytes / seconds : 0)}/s`
+    return `${fitted(printable(name))} ${bar(bytes, totalBytes)} ${parts}  ${fileSize(seconds > 0 ? bytes / seconds : 0)}/s`
   }
 
   #totalLine({ found, finished }: CopyView, underWay: readonly CopyProgress[]): string {
-    const bytes = finished.bytes + underWay.reduce((sum, { sentBytes }) => sum + sentBytes, 0)
+    const bytes = finished.bytes + underWay.reduce((sum, { bytes }) => sum + bytes, 0)
     const rate = this.#total.add(this.#nowMs(), bytes)
     const more = found.complete ? '' : '+'
     const left = found.complete && rate > 0 ? `  ${clock((found.bytes - bytes) / rate)} left` : ''
@@ -154,8 +154,8 @@ export class JsonReport implements CopyReport {
     const nowMs = Date.now()
     if (nowMs - this.#toldMs < 1000) return
     this.#toldMs = nowMs
-    const files = [...underWay].map(({ object, size, sentBytes, sentParts, partCount }) => ({
-      ...{ source: objectName(object), size, bytes: sentBytes, parts: sentParts, of: partCount },
+    const files = [...underWay].map(({ object, totalBytes: size, bytes, sentParts, partCount }) => ({
+      ...{ source: objectName(object), size, bytes, parts: sentParts, of: partCount },
     }))
     const bytes = finished.bytes + files.reduce((sum, file) => sum + file.bytes, 0)
     this.#line('progress', { found, finished: { ...finished, bytes }, underWay: files })

@@ -1,6 +1,6 @@
 /** The source of a one-off copy: lists ahead of the copying, so that a total can be told, and keeps to one object where one is meant. */
 import { basename } from 'node:path'
-import type { ListedObject, Outcome, Signal, Source } from '../core/component.ts'
+import type { Finding, ListedObject, Outcome, ReplayRange, Signal, Source } from '../core/component.ts'
 import type { Counts } from '../core/delivery.ts'
 import { StreamError } from '../core/errors.ts'
 import type { CopyRequest } from './copy-request.ts'
@@ -32,6 +32,14 @@ export class CopySource implements Source {
 
   get workers(): number {
     return this.#source.workers
+  }
+
+  get dependencies(): Source['dependencies'] {
+    return this.#source.dependencies
+  }
+
+  get oldestWaitingMs(): number | undefined {
+    return this.#source.oldestWaitingMs
   }
 
   get progress(): Source['progress'] {
@@ -129,6 +137,14 @@ export class CopySource implements Source {
 
   check(o: Signal): Promise<void> {
     return this.#source.check(o)
+  }
+
+  examine(o: Signal): AsyncIterable<Finding> {
+    return this.#source.examine(o)
+  }
+
+  replayed(range: ReplayRange, o: Signal): AsyncIterable<ListedObject> {
+    return this.#source.replayed(range, o)
   }
 
   find(key: string, o: Signal): Promise<ListedObject> {

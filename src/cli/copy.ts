@@ -16,6 +16,7 @@ import { type CopyFlags, type CopyRequest, copyRequest, withDotEnv } from './cop
 import { CopySource } from './copy-source.ts'
 import { MetricsPush } from './metrics-push.ts'
 import type { ExitCode, Io } from './program.ts'
+import { Sampler } from './sampler.ts'
 import { eachUnfinished } from './uploads.ts'
 
 const tellMs = 200
@@ -110,7 +111,9 @@ async function transfer(
     ...{ source, sink, ledger, log, meter: context.meter, nowMs: Date.now, observe },
     saveIntervalMs: config.state.save_interval,
   })
-  const push = stack.use(new MetricsPush(pushgateway, { meter, copiers: [copier], log }))
+  const sampler = stack.use(new Sampler(meter))
+  sampler.add({ flow: copier })
+  const push = stack.use(new MetricsPush(pushgateway, { meter, sample: () => sampler.sample(), log }))
   const startMs = performance.now()
   const tell = () => {
     const found = { objects: source.progress.found, bytes: source.foundBytes, complete: source.progress.complete }
@@ -131,6 +134,7 @@ async function transfer(
   )
   const unread = source.progress.failed ?? 0
   const isWhole = failures.length === 0 && unread === 0 && failure === undefined && !soft.aborted
+  copier.metrics.end()
   await push.end({ success: isWhole, signal: hard })
   report.end({
     copied: finished.objects - finished.failed - skipped,

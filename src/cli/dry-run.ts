@@ -1,7 +1,7 @@
 /** `run --dry-run`: reads everything one scan would, batches it, and prints instead of sending. Changes nothing. */
 import type { LoadedConfig, PipelineConfig } from '../config/pipeline.ts'
 import type { ObjectReport, Totals } from '../core/account.ts'
-import type { Batch, Log, Sink } from '../core/component.ts'
+import type { Batch, Finding, Log, Sink } from '../core/component.ts'
 import { nothingCounted, startOfObject } from '../core/delivery.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { Pipeline } from '../core/pipeline.ts'
@@ -97,6 +97,12 @@ function unwritten(ledger: Ledger): Ledger {
     rejectMessage: () => undefined,
     runs: ledger.runs,
     uploads: ledger.uploads,
+    replays: ledger.replays,
+    health: ledger.health,
+    console: ledger.console,
+    oldestUnfinishedMs: (except) => ledger.oldestUnfinishedMs(except),
+    drop: () => 0,
+    buckets: () => ledger.buckets(),
     listed: () => undefined,
     release: () => undefined,
     folders: (sinceMs) => ledger.folders(sinceMs),
@@ -110,6 +116,7 @@ function unwritten(ledger: Ledger): Ledger {
 
 /** Takes batches as large as the real sink would. */
 class CountingSink implements Sink {
+  readonly dependencies = []
   readonly maxInFlight = 1
   readonly limits: Sink['limits']
   readonly retry: Sink['retry']
@@ -122,6 +129,8 @@ class CountingSink implements Sink {
   }
 
   async check(): Promise<void> {}
+
+  async *examine(): AsyncGenerator<Finding> {}
 
   async write(batch: Batch): Promise<undefined> {
     this.batches += 1

@@ -1,7 +1,7 @@
 /** `history`: the last runs, and what became of the last objects. */
 import { objectName } from '../core/object-name.ts'
 import type { ObjectEntry, ObjectState, RunEntry } from '../ledger/ledger.ts'
-import { count, fileSize, utc } from '../telemetry/figures.ts'
+import { count, duration, fileSize, utc } from '../telemetry/figures.ts'
 import { printable } from '../telemetry/text-line.ts'
 import { openConfig } from './config-file.ts'
 import type { ExitCode, Io } from './program.ts'
@@ -126,15 +126,4 @@ function objectLines({ bucket, key, state, counts, attempts, error, startedMs, u
   const end = `${count(attempts)}  ${objectName({ bucket, key })}`
   const line = row([utc(updatedMs), state, took], figuresOf(counts), end)
   return error === undefined ? line : `${line}${' '.repeat(22)}${printable(error)}\n`
-}
-
-/** `0.4 s`, `12 s`, `3m20s`, `5h07m`. */
-function duration(ms: number): string {
-  const seconds = Math.max(0, ms) / 1000
-  if (seconds < 10) return `${seconds.toFixed(1)} s`
-  if (seconds < 60) return `${Math.round(seconds)} s`
-  const minutes = Math.floor(seconds / 60)
-  const rest = (n: number) => String(n).padStart(2, '0')
-  if (minutes < 60) return `${minutes}m${rest(Math.floor(seconds % 60))}s`
-  return `${Math.floor(minutes / 60)}h${rest(minutes % 60)}m`
 }

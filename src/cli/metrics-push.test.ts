@@ -7,6 +7,7 @@ import { Copier } from '../core/copier.ts'
 import { MemoryMeter } from '../telemetry/meter.ts'
 import { pushgatewayConfig } from '../telemetry/pushgateway-config.ts'
 import { MetricsPush } from './metrics-push.ts'
+import { Sampler } from './sampler.ts'
 
 const never = new AbortController().signal
 
@@ -18,11 +19,14 @@ test('C3: the figures of a copy and of the process arrive while it runs, and at 
   const sink = new MemoryObjects(new MemoryBucket())
   const copier = new Copier({ source, sink, ledger, log: silent, meter, nowMs: Date.now, saveIntervalMs: 1000 })
   const config = pushgatewayConfig.parse({ endpoint: gateway.url, interval: '100ms' })
-  await using push = new MetricsPush(config, { meter, copiers: [copier], log: silent })
+  using sampler = new Sampler(meter)
+  sampler.add({ flow: copier })
+  await using push = new MetricsPush(config, { meter, sample: () => sampler.sample(), log: silent })
   await gateway.until(() => gateway.value('transfer_parts_total') === 0)
   await copier.run({ once: true, soft: never, hard: never })
   await gateway.until(() => gateway.value('transfer_parts_total') === 10)
   assert.equal(gateway.value('s3_streamer_success'), undefined)
+  copier.metrics.end()
   await push.end({ success: true, signal: never })
   assert.equal(gateway.value('s3_streamer_success'), 1)
   assert.equal(gateway.value('sftp_s3_chunks_processed_total'), 10)
@@ -31,7 +35,7 @@ test('C3: the figures of a copy and of the process arrive while it runs, and at 
 })
 
 test('without a gateway there is nothing to wait for', async () => {
-  await using push = new MetricsPush(undefined, { meter: new MemoryMeter(), copiers: [], log: silent })
+  await using push = new MetricsPush(undefined, { meter: new MemoryMeter(), sample: () => undefined, log: silent })
   await push.end({ success: true, signal: never })
   assert.ok(push)
 })

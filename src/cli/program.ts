@@ -6,7 +6,7 @@ import { parseDuration } from '../config/fields.ts'
 import { version } from '../telemetry/version.ts'
 import type { CopyFlags } from './copy-request.ts'
 
-/** 0 ok, 1 run failed, 2 bad config or command line, 3 check failed. */
+/** 0 ok, 1 run failed, 2 bad config or command line, 3 check failed, or nothing runs. */
 export type ExitCode = 0 | 1 | 2 | 3
 
 export interface Io {
@@ -20,12 +20,16 @@ export interface Io {
   readonly color: { readonly stdout: boolean; readonly stderr: boolean }
   /** Puts a question to the person at the keyboard; undefined if there is none. */
   readonly ask: ((question: string) => Promise<string>) | undefined
+  /** Size of the terminal that standard output is; undefined if it is none. */
+  readonly screen?: () => { readonly columns: number; readonly rows: number } | undefined
   /** Aborted when nobody reads standard output any more, as after `… | head`. */
   readonly unread: AbortSignal
   /** Aborted by the first signal: stop intake and drain. */
   readonly soft: AbortSignal
   /** Aborted by the second signal: stop at once. */
   readonly hard: AbortSignal
+  /** From now on SIGHUP calls this, in the place of ending the process, until it is disposed of. */
+  readonly onHangup: (listener: () => void) => Disposable
 }
 
 interface CommonFlags {
@@ -36,18 +40,21 @@ interface CommonFlags {
 const examples = `
 Examples:
   $ s3-streamer check                                is the file right, do bucket and endpoints answer
+  $ s3-streamer doctor                               why does it not work, or what will not: looks at everything
   $ s3-streamer run --dry-run                        show what would be sent, change nothing
   $ s3-streamer run --once                           one scan, deliver everything, exit
   $ s3-streamer -c /etc/s3-streamer.yaml             run until stopped, with another file than ./config.yaml
   $ s3-streamer explain s3://bucket/key              how is this object read
   $ s3-streamer explain ./local-file.gz              the same for a local file, with or without a configuration
+  $ s3-streamer status --watch                       what it is doing: rates, lag, endpoints, what is under way
   $ s3-streamer history                              the last runs; with --objects the last objects
   $ s3-streamer state show                           how far it got
   $ s3-streamer state set 2025-10-12T21:00:00Z       go back (or on) to this time
+  $ s3-streamer replay --from 2h --dry-run           what would be read again; without --dry-run it is
   $ s3-streamer quarantine list                      what could not be delivered, and why
   $ s3-streamer quarantine requeue --all             try it again
 
-Exit codes: 0 ok, 1 run failed, 2 bad configuration or command line, 3 check failed.
+Exit codes: 0 ok, 1 run failed, 2 bad configuration or command line, 3 check failed or (status) not running.
 Any value of the file can be set from outside: S3_STREAMER_<SECTION>_<KEY>, as in S3_STREAMER_HTTP_BATCH_LINES=500.`
 
 /** Runs the command line and gives the exit code. */
@@ -103,6 +110,20 @@ export function createCommands(
       await finish(check(flags, whole))
     },
   )
+  command(
+    root,
+    'reload',
+    'have the running streamer read its file again (as SIGHUP does), and tell what came of it',
+  ).action(async (flags: { readonly config: string }) => {
+    const { reload } = await import('./reload.ts')
+    await finish(reload(flags, whole))
+  })
+  ofPipeline(root, 'doctor', 'look for all that could keep it from working, and say what to do; changes nothing')
+    .option('--json', 'as JSON lines')
+    .action(async (flags: CommonFlags & { json?: boolean }) => {
+      const { doctor } = await import('./doctor.ts')
+      await finish(doctor({ ...flags, json: flags.json ?? false }, whole))
+    })
   ofPipeline(root, 'explain', 'show how an object, or a local file, is read: format, time, records')
     .argument('<key-or-file>', 'key in the bucket, s3://bucket/key, or a local file')
     .action(async (target: string, flags: CommonFlags, self: Command) => {
@@ -133,6 +154,14 @@ export function createCommands(
         await finish(history({ ...flags, objects: flags.objects ?? false, json: flags.json ?? false }, whole))
       },
     )
+
+  ofPipeline(root, 'status', 'what the running streamer does; without one, what is known (then exit code 3)')
+    .option('--watch', 'again and again, until Ctrl-C')
+    .option('--json', 'as JSON; with --watch a line a second')
+    .action(async (flags: CommonFlags & { watch?: boolean; json?: boolean }) => {
+      const { status } = await import('./status.ts')
+      await finish(status({ ...flags, watch: flags.watch ?? false, json: flags.json ?? false }, whole))
+    })
 
   root
     .command('copy')
@@ -214,6 +243,53 @@ export function createCommands(
       await finish(uploads({ ...flags, abort, unknown, json }, whole))
     })
 
+  const replay = ofPipeline(
+    root,
+    'replay',
+    'read objects of a time range again, beside live work; tells first what it would read',
+  )
+    .option('--from <time>', 'objects from this time on: as 2025-10-12T21:00:00Z, in Unix seconds, or ago, as 2h')
+    .option('--to <time>', 'objects before this time', 'now')
+    .option('--prefix <prefix>', 'only keys (of files: paths) that begin with this; for queues s3://bucket/prefix', '')
+    .option('--rate <size>', 'at most so many stored bytes a second (default: 10MiB)')
+    .option('--yes', 'do not ask')
+    .option('--dry-run', 'only tell what would be read, and show the first objects')
+    .option('--json', 'as JSON lines')
+    .action(
+      async (
+        flags: CommonFlags & {
+          from?: string
+          to: string
+          prefix: string
+          rate?: string
+          yes?: boolean
+          dryRun?: boolean
+          json?: boolean
+        },
+        self: Command,
+      ) => {
+        const { from, yes = false, dryRun = false, json = false } = flags
+        if (from === undefined) self.error(`error: say from which time on: s3-streamer replay --from 2h`)
+        const { replay } = await import('./replay.ts')
+        await finish(replay({ ...flags, from, yes, dryRun, json }, whole))
+      },
+    )
+  ofPipeline(replay, 'list', 'replays, and how far they are; newest first')
+    .addOption(new Option('--limit <n>', 'at most so many').argParser(entryCount).default(20))
+    .option('--json', 'as JSON lines')
+    .action(async (_: object, self: Command) => {
+      const { replayList } = await import('./replay-list.ts')
+      // What `replay` itself takes is taken by it, also behind `list`.
+      const flags = self.optsWithGlobals<CommonFlags & { json?: boolean; limit: number }>()
+      await finish(replayList({ ...flags, json: flags.json ?? false }, whole))
+    })
+  ofPipeline(replay, 'cancel', 'begin nothing more of a replay; works while it runs')
+    .addArgument(new Argument('<id>', 'its number, as in `replay list`').argParser(replayId))
+    .action(async (id: number, _: object, self: Command) => {
+      const { replayCancel } = await import('./replay-list.ts')
+      await finish(replayCancel(id, self.optsWithGlobals<CommonFlags>(), whole))
+    })
+
   const quarantine = root.command('quarantine').description('objects and records that could not be delivered')
   ofPipeline(quarantine, 'list', 'what is kept, and why; newest first')
     .option('--json', 'as JSON lines')
@@ -234,6 +310,13 @@ export function createCommands(
     .action(async (ids: number[] | undefined, flags: CommonFlags & { all?: boolean }) => {
       const { quarantineRequeue } = await import('./quarantine.ts')
       await finish(quarantineRequeue(flags.all ? 'all' : (ids ?? []), flags, whole))
+    })
+  ofPipeline(quarantine, 'drop', 'forget entries, and the records they keep; also while the streamer runs')
+    .addArgument(new Argument('<ids...>', 'numbers of entries').argParser(entryIds))
+    .option('--yes', 'do not ask')
+    .action(async (ids: number[], flags: CommonFlags & { yes?: boolean }) => {
+      const { quarantineDrop } = await import('./quarantine.ts')
+      await finish(quarantineDrop(ids, { ...flags, yes: flags.yes ?? false }, whole))
     })
   return root
 }
@@ -274,6 +357,11 @@ function optionLines(command: Command): string {
 function entryId(text: string): number {
   if (/^\d{1,15}$/.test(text)) return Number(text)
   throw new InvalidArgumentError('It is the number in the first column of `s3-streamer quarantine list`.')
+}
+
+function replayId(text: string): number {
+  if (/^\d{1,15}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('It is the number in the first column of `s3-streamer replay list`.')
 }
 
 function entryCount(text: string): number {

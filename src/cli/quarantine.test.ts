@@ -89,10 +89,45 @@ test('with several pipelines, numbers need --pipeline', async () => {
   for (const words of [
     ['show', '1'],
     ['requeue', '1'],
+    ['drop', '1', '--yes'],
   ]) {
     const { code, err } = await bed.run(['quarantine', ...words])
     assert.equal(code, 2)
     assert.match(err, /--pipeline \(one, two\)/)
     assert.equal((await bed.run(['quarantine', ...words, '--pipeline', 'two'])).code, 0)
   }
+})
+
+test('drop asks, says what is lost, and forgets what was named; the object is not tried again', async () => {
+  await using bed = await startTestbed()
+  await fill(bed)
+  const ids = [await idOf(bed, 'records'), await idOf(bed, 'object')]
+  const alone = await bed.run(['quarantine', 'drop', ...ids])
+  assert.equal(alone.code, 2)
+  assert.match(
+    alone.err,
+    /forgets 2 entries of the quarantine: 2 refused records, of which .*; that 1 object could not .*--yes/,
+  )
+  const no = await bed.run(['quarantine', 'drop', ...ids], { ask: async () => 'n' })
+  assert.deepEqual([no.code, no.out], [1, ''])
+  assert.match(no.err, /cold\.gz\n[\s\S]*nothing was changed\n$/)
+  const yes = await bed.run(['quarantine', 'drop', ...ids, '999'], { ask: async () => 'y' })
+  assert.deepEqual([yes.code, yes.out], [1, '2 entries were dropped\n'])
+  assert.match(yes.err, /no entry 999/)
+  assert.equal((await bed.run(['quarantine', 'list'])).out, 'quarantine is empty\n')
+  const before = bed.input.lines.length
+  assert.equal((await bed.run(['run', '--once'])).code, 0)
+  assert.equal(bed.input.lines.length, before)
+})
+
+test('drop of what was requeued takes that back; unknown numbers alone change nothing', async () => {
+  await using bed = await startTestbed()
+  await fill(bed)
+  const id = await idOf(bed, 'object')
+  await bed.run(['quarantine', 'requeue', id])
+  const { code, out } = await bed.run(['quarantine', 'drop', id, '--yes'])
+  assert.deepEqual([code, out], [0, '1 entry was dropped\n'])
+  assert.equal((await bed.run(['run', '--once'])).code, 0)
+  assert.doesNotMatch((await bed.run(['quarantine', 'list'])).out, /cold/)
+  assert.equal((await bed.run(['quarantine', 'drop', '999', '--yes'])).code, 1)
 })

@@ -1,11 +1,14 @@
-/** `quarantine`: what could not be delivered, why, and trying it again. */
+/** `quarantine`: what could not be delivered, why, trying it again, and forgetting it. */
 import { recordAt } from '../core/block.ts'
+import { explainError, StreamError } from '../core/errors.ts'
 import { objectName } from '../core/object-name.ts'
 import type { QuarantineEntry, RejectedRecords } from '../ledger/ledger.ts'
 import { count, fileSize, utc } from '../telemetry/figures.ts'
 import { printable } from '../telemetry/text-line.ts'
+import { ledgerOf } from './assemble.ts'
 import { openConfig } from './config-file.ts'
 import type { ExitCode, Io } from './program.ts'
+import { createCommandLog } from './run-log.ts'
 import { eachLedger } from './state.ts'
 
 interface Flags {
@@ -14,6 +17,8 @@ interface Flags {
 }
 
 const shownBytes = 300
+/** Entries that are shown before they are dropped. */
+const shownEntries = 20
 
 export async function quarantineList(flags: Flags & { readonly json: boolean }, io: Io): Promise<ExitCode> {
   const loaded = openConfig(flags, io)
@@ -73,6 +78,73 @@ export async function quarantineRequeue(ids: number[] | 'all', flags: Flags, io:
     io.stdout(`${entries} tried again: by the running streamer at its next scan, else at the next start\n`)
   } else if (ids === 'all') io.stdout('quarantine is empty: nothing to try again\n')
   return unknown.length > 0 ? 1 : 0
+}
+
+export async function quarantineDrop(
+  ids: readonly number[],
+  flags: Flags & { readonly yes: boolean },
+  io: Io,
+): Promise<ExitCode> {
+  const loaded = openOne(flags, io)
+  const [config] = loaded?.pipelines ?? []
+  if (!loaded || !config) return 2
+  const log = createCommandLog(io)
+  try {
+    const looked = ledgerOf(config, 'readonly', log)
+    const entries = [...new Set(ids)].map((id) => ({ id, entry: looked.quarantined(id) }))
+    await looked[Symbol.asyncDispose]()
+    const known = entries.flatMap(({ entry }) => entry ?? [])
+    for (const { id, entry } of entries) if (!entry) io.stderr(unknownEntry(id))
+    if (known.length === 0) return 1
+    const refused = await notSure(known, flags, io)
+    if (refused !== undefined) return refused
+    await using ledger = ledgerOf(config, 'shared', log)
+    const dropped = ledger.drop(known.map(({ id }) => id))
+    io.stdout(`${dropped === 1 ? '1 entry was' : `${count(dropped)} entries were`} dropped\n`)
+    return known.length < entries.length ? 1 : 0
+  } catch (error) {
+    if (!(error instanceof StreamError)) throw error
+    io.stderr(`${config.name}: ${printable(explainError(error))}\n`)
+    return 1
+  }
+}
+
+/** Says what is lost, and asks; the exit code if it is not to be. */
+async function notSure(
+  entries: readonly QuarantineEntry[],
+  { yes }: { readonly yes: boolean },
+  io: Io,
+): Promise<ExitCode | undefined> {
+  if (yes) return undefined
+  const lost = lossOf(entries)
+  if (!io.ask) {
+    io.stderr(`quarantine drop forgets ${lost}: add --yes if that is wanted\n`)
+    return 2
+  }
+  for (const entry of entries.slice(0, shownEntries)) io.stderr(entryLines(entry))
+  if (entries.length > shownEntries) io.stderr(`       and ${count(entries.length - shownEntries)} more\n`)
+  const answer = await io.ask(`Forget ${lost}? [y/N] `)
+  if (/^y(es)?$/i.test(answer.trim())) return undefined
+  io.stderr('nothing was changed\n')
+  return 1
+}
+
+/** `2 entries: 204 records, which are kept nowhere else by the streamer, and 1 object, …`. */
+function lossOf(entries: readonly QuarantineEntry[]): string {
+  const of = (kind: QuarantineEntry['kind']) => entries.filter((entry) => entry.kind === kind)
+  const records = of('records').reduce((sum, entry) => sum + entry.records, 0)
+  const [objects, messages] = [of('object').length, of('message').length]
+  const noun = (n: number, name: string) => `${count(n)} ${name}${n === 1 ? '' : 's'}`
+  const parts = [
+    ...(records > 0 ? [`${noun(records, 'refused record')}, of which there is no other copy here`] : []),
+    ...(messages > 0 ? [`${noun(messages, 'message')}, deleted from the queue long since`] : []),
+    ...(objects > 0
+      ? [
+          `that ${noun(objects, 'object')} could not be read whole (${objects === 1 ? 'it is' : 'they are'} not tried again)`,
+        ]
+      : []),
+  ]
+  return `${noun(entries.length, 'entry').replace(/entrys$/, 'entries')} of the quarantine: ${parts.join('; ')}`
 }
 
 /** Numbers of entries mean something within one pipeline only. */
@@ -140,6 +212,6 @@ function describeEntry(pipeline: string, entry: QuarantineEntry, rejected: Rejec
       `all        s3-streamer quarantine show ${id} --records`,
     )
   }
-  lines.push(`try again  s3-streamer quarantine requeue ${id}`)
+  lines.push(`try again  s3-streamer quarantine requeue ${id}`, `forget     s3-streamer quarantine drop ${id}`)
   return `${lines.map(printable).join('\n')}\n`
 }

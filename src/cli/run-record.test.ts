@@ -16,7 +16,7 @@ test('a run whose history cannot be written goes on, says so once, and is writte
     if (isLocked) throw new Error('database is locked')
     return add(run)
   })
-  const totals = () => ({ ...nothingCounted, objects })
+  const totals = () => ({ ...nothingCounted, objects, recovered: 0 })
   const start = () => {
     const source = new FakeSource([], ledger)
     return new RunRecord({ ledger, source, mode: 'once', totals, log: testContext(lines).log })

@@ -36,7 +36,7 @@ export class RunRecord {
   }
 
   #entry(outcome: RunEntry['outcome'], error?: unknown): Omit<RunEntry, 'id'> {
-    const { objects, ...counts } = this.#totals()
+    const { objects, recovered, ...counts } = this.#totals()
     return {
       startedMs: this.#startedMs,
       updatedMs: Date.now(),
@@ -44,7 +44,7 @@ export class RunRecord {
       outcome,
       objects: Object.fromEntries(Object.entries(objects).filter(([, n]) => n > 0)),
       counts,
-      figures: this.#source.figures ?? {},
+      figures: { ...this.#source.figures, ...(recovered > 0 ? { recovered } : {}) },
       error: error === undefined ? undefined : explainError(error),
     }
   }

@@ -128,19 +128,52 @@ test("A12: the file of the seed's installer, without buffer_size, is accepted; a
   }
 })
 
-test('A13, A16.20: a health port that is the port of an input of the same host is told', () => {
+test('A13, A16.20: a health port that is the port of an input of the same host is told, and another one taken', () => {
   const texts = (address: string, endpoint = 'http://localhost:8080') =>
     load(`${minimal.replace('http://localhost:8080', endpoint)}health: { enabled: true, address: "${address}" }`)
       .warnings.map(({ message }) => message)
       .filter((message) => message.includes('port'))
   assert.deepEqual(texts(':8080'), [
-    'health: port 8080 is the one of http://localhost:8080/ too: choose another, like ":8090"',
+    'health.address: port 8080 is the one of http://localhost:8080/ too: health checks are served at :8090 instead',
   ])
   assert.equal(texts('0.0.0.0:8080', 'http://127.0.0.1:8080').length, 1)
   assert.equal(texts(':443', 'https://u:secret@[::1]/x').length, 1)
   assert.doesNotMatch(texts(':443', 'https://u:secret@[::1]/x')[0] ?? '', /secret/)
   assert.deepEqual(texts(':8090'), [])
   assert.deepEqual(texts(':8080', 'http://agent:8080'), [])
+  const addressOf = (address: string) => load(`${minimal}health: { address: "${address}" }`).health.address
+  assert.equal(addressOf('0.0.0.0:8080'), '0.0.0.0:8090')
+  assert.equal(addressOf(':8081'), ':8081')
+})
+
+test('in the general form a health port that is the port of an input is a problem: no file of before has it', () => {
+  const file = (address: string) =>
+    `pipelines:\n  - { name: a, source: { type: s3_scan, bucket: b }, sink: { type: edgedelta, endpoints: ["http://localhost:8080"] } }\nhealth: { address: "${address}" }\n`
+  const [problem] = problemsOf(file(':8080'))
+  assert.deepEqual([problem?.where, problem?.path], ['c.yaml:3:20', 'health.address'])
+  assert.match(problem?.message ?? '', /choose another, like "localhost:8090"/)
+  assert.deepEqual(problemsOf(file(':8091')), [])
+})
+
+test('a console that others could reach is not served without a token, and that is told; a short token is refused', () => {
+  const warnings = (more: string) =>
+    load(`${minimal}${more}`)
+      .warnings.map(({ message }) => message)
+      .filter((message) => message.startsWith('console'))
+  assert.match(warnings('health: { address: ":9000" }')[0] ?? '', /not served at :9000, where others can reach it/)
+  for (const quiet of [
+    'health: { address: "localhost:9000" }',
+    'health: { address: "127.0.0.1:9000" }',
+    'health: { address: "[::1]:9000" }',
+    'health: { address: ":9000", enabled: false }',
+    'health: { address: ":9000" }\nconsole: { enabled: false }',
+    'health: { address: ":9000" }\nconsole: { token: correct-horse-battery }',
+    '',
+  ])
+    assert.deepEqual(warnings(quiet), [], quiet)
+  const [problem] = problemsOf(`${minimal}console: { token: short }`)
+  assert.equal(problem?.path, 'console.token')
+  assert.doesNotMatch(problem?.message ?? '', /short/)
 })
 
 test('A16.18: content_type and field_separator of a format are kept', () => {

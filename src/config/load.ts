@@ -1,5 +1,6 @@
 /** From the text of the file to pipelines, or to all that is wrong with it, each with its place. */
 import { readFileSync } from 'node:fs'
+import { defaultAddress, isLoopback, portOf } from '../console/config.ts'
 import type { Registry } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { shapeFields } from '../filters/schema.ts'
@@ -12,7 +13,6 @@ import {
   fileSchema,
   type LoadedConfig,
   type PipelineConfig,
-  portOf,
   redisSchema,
 } from './pipeline.ts'
 import { type Finding, findings, suggestion } from './problems.ts'
@@ -90,13 +90,16 @@ class Loader {
       this.#seed && own.success ? this.#parseMapped(general, value) : own.success ? (own.data as FileConfig) : undefined
     const pipelines = (file?.pipelines ?? []).map((pipeline) => completed(pipeline, file?.formats ?? []))
     this.#checkPipelines(pipelines)
+    if (file) this.#checkPort(file.health, pipelines)
     if (file) this.#warn(file, pipelines)
     if (this.#problems.length > 0) throw invalid(this.#problems)
-    const { logging, pushgateway } = file as FileConfig
-    const { level, format } = logging
+    const { logging, otlp, health, console, pushgateway } = file as FileConfig
     return {
       pipelines,
-      logging: { level, format },
+      logging,
+      otlp: otlp.enabled ? otlp : undefined,
+      health: { ...health, ...this.#freeAddress(health, pipelines) },
+      console,
       pushgateway,
       warnings: this.#warnings,
       schema: inputSchema(general),
@@ -193,20 +196,44 @@ class Loader {
       const place = this.#seed ? seedPath(path, this.#tree.value) : path
       this.#warnings.push(this.#problem({ path: place, message: `${showPath(place.slice(0, -1))}: ${message}` }))
     }
-    if (file.otlp.enabled) warn(['otlp', 'enabled'], 'accepted, but this version sends no metrics yet')
     if (file.redis.enabled) warn(['redis', 'enabled'], 'accepted, but this version keeps its state in the file only')
-    if (!file.health.enabled) return
-    warn(['health', 'enabled'], 'accepted, but this version serves no health checks yet')
-    const port = portOf(file.health.address)
-    for (const { sink } of pipelines) {
-      const endpoints = Array.isArray(sink.endpoints) ? sink.endpoints.map(String) : []
-      const taken = endpoints.find((endpoint) => localPort(endpoint) === port)
-      if (taken === undefined) continue
-      warn(
-        ['health', 'address'],
-        `port ${port} is the one of ${withoutPassword(taken)} too: choose another, like ":8090"`,
-      )
-    }
+    const { health, console } = file
+    if (health.enabled === false || !console.enabled || console.token !== undefined) return
+    const { address } = this.#freeAddress(health, pipelines) ?? health
+    if (address === undefined || isLoopback(address)) return
+    warn(
+      ['console', 'token'],
+      `the console is not served at ${address}, where others can reach it, without a token; health checks and /metrics are`,
+    )
+  }
+
+  /**
+   * The seed's usual address is the port of Edge Delta's usual input. On one machine only one of them can have it, and the file
+   * has to run as it is.
+   */
+  #freeAddress(
+    health: FileConfig['health'],
+    pipelines: readonly PipelineConfig[],
+  ): { readonly address: string } | undefined {
+    const { address } = health
+    if (address === undefined || health.enabled === false || !this.#seed) return undefined
+    return endpointAt(portOf(address), pipelines) === undefined
+      ? undefined
+      : { address: address.replace(/\d+$/, String(portOf(defaultAddress))) }
+  }
+
+  #checkPort({ address, enabled }: FileConfig['health'], pipelines: readonly PipelineConfig[]): void {
+    if (address === undefined || enabled === false) return
+    const port = portOf(address)
+    const taken = endpointAt(port, pipelines)
+    if (taken === undefined) return
+    const path: Path = ['health', 'address']
+    const what = `port ${port} is the one of ${withoutPassword(taken)} too`
+    const moved = this.#freeAddress({ address, enabled, path: '' }, pipelines)
+    if (moved) {
+      const message = `${showPath(path)}: ${what}: health checks are served at ${moved.address} instead`
+      this.#warnings.push(this.#problem({ path, message }))
+    } else this.#report({ path, message: `${what}: choose another, like "localhost:${portOf(defaultAddress)}"` })
   }
 
   #report(finding: Finding, o: { readonly mapped?: boolean } = {}): void {
@@ -271,6 +298,12 @@ function sameValue(a: unknown, b: unknown): boolean {
       typeof at === 'object' && at !== null && !Array.isArray(at) ? Object.fromEntries(Object.entries(at).sort()) : at,
     )
   return sorted(a) === sorted(b)
+}
+
+/** The endpoint that has this port of this machine. */
+function endpointAt(port: number | undefined, pipelines: readonly PipelineConfig[]): string | undefined {
+  const endpoints = pipelines.flatMap(({ sink }) => (Array.isArray(sink.endpoints) ? sink.endpoints.map(String) : []))
+  return endpoints.find((endpoint) => port !== undefined && localPort(endpoint) === port)
 }
 
 /** The port of a URL of this host. */

@@ -1,9 +1,12 @@
 /** The shape of the file in its general form, and what the program gets from it. */
 import * as z from 'zod'
+import { type ConsoleConfig, consoleConfig, type HealthConfig, healthConfig } from '../console/config.ts'
 import type { Registry } from '../core/component.ts'
 import { type ShapeConfig, shapeFields } from '../filters/schema.ts'
 import type { FormatConfig } from '../formats/format.ts'
 import { formatSchema } from '../formats/schema.ts'
+import { type LogConfig, logConfig } from '../telemetry/log-config.ts'
+import { type OtlpConfig, otlpConfig } from '../telemetry/otlp-config.ts'
 import { type PushgatewayConfig, pushgatewayConfig } from '../telemetry/pushgateway-config.ts'
 import { duration, secret, size } from './fields.ts'
 import type { JsonSchema } from './json-schema.ts'
@@ -44,54 +47,10 @@ export const defaultFormat = z.string().min(1).default('auto').meta({
 
 /** Keys of the file that both forms have. */
 export const commonFields = {
-  logging: z
-    .strictObject({
-      level: z
-        .enum(['debug', 'info', 'warn', 'warning', 'error'])
-        .default('info')
-        .transform((level) => (level === 'warning' ? 'warn' : level))
-        .meta({ description: 'Least important messages that are logged.' }),
-      format: z.enum(['json', 'text']).default('json').meta({ description: 'JSON lines, or text for people.' }),
-    })
-    .prefault({})
-    .meta({ description: 'The log, on standard output.' }),
-  otlp: z
-    .strictObject({
-      enabled: z.boolean().default(false).meta({ description: 'Accepted; this version sends no metrics yet.' }),
-      endpoint: z.string().default('localhost:4317').meta({ description: 'Host and port of the OTLP receiver.' }),
-      export_interval: duration().prefault('10s').meta({ description: 'Time between two exports.' }),
-      service_name: z.string().default('s3-edgedelta-streamer').meta({ description: 'Resource `service.name`.' }),
-      service_version: z.string().default('1.0.0').meta({ description: 'Resource `service.version`.' }),
-      insecure: z.boolean().default(true).meta({ description: 'Connect without TLS.' }),
-    })
-    .superRefine((otlp, context) => {
-      if (!otlp.enabled) return
-      for (const key of ['endpoint', 'service_name'] as const) {
-        if (otlp[key] === '') context.addIssue({ code: 'custom', path: [key], message: 'must not be empty' })
-      }
-      if (otlp.export_interval === 0) {
-        context.addIssue({ code: 'custom', path: ['export_interval'], message: 'must be more than 0' })
-      }
-    })
-    .prefault({})
-    .meta({ description: 'Export of metrics.' }),
-  health: z
-    .strictObject({
-      enabled: z.boolean().default(false).meta({ description: 'Accepted; this version serves no health checks yet.' }),
-      address: z.string().default(':8080').meta({ description: 'Address to listen on, `:port` or `host:port`.' }),
-      path: z.string().default('/health').meta({ description: 'Path of the health check.' }),
-    })
-    .superRefine((health, context) => {
-      if (!health.enabled) return
-      if (portOf(health.address) === undefined) {
-        context.addIssue({ code: 'custom', path: ['address'], message: 'must be `:port` or `host:port`, like ":8080"' })
-      }
-      if (!health.path.startsWith('/')) {
-        context.addIssue({ code: 'custom', path: ['path'], message: 'must begin with "/", like "/health"' })
-      }
-    })
-    .prefault({})
-    .meta({ description: 'Health checks over HTTP.' }),
+  logging: logConfig,
+  otlp: otlpConfig,
+  health: healthConfig,
+  console: consoleConfig,
   pushgateway: pushgatewayConfig.optional(),
 }
 
@@ -105,12 +64,6 @@ export const redisSchema = z
     key_prefix: z.string().default('s3-streamer').meta({ description: 'Beginning of the keys.' }),
   })
   .meta({ description: 'State in Redis.' })
-
-/** The port of `:8080`, `0.0.0.0:8080` or `[::1]:8080`. */
-export function portOf(address: string): number | undefined {
-  const port = Number(/:(\d{1,5})$/.exec(address)?.[1] ?? Number.NaN)
-  return port <= 65535 ? port : undefined
-}
 
 /** The whole file with `pipelines`, for the components of `registry`. */
 export function fileSchema(registry: Registry) {
@@ -187,7 +140,11 @@ export interface ConfigProblem {
 
 export interface LoadedConfig {
   readonly pipelines: readonly PipelineConfig[]
-  readonly logging: { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly format: 'json' | 'text' }
+  readonly logging: LogConfig
+  /** undefined: no metrics are exported. */
+  readonly otlp: OtlpConfig | undefined
+  readonly health: HealthConfig
+  readonly console: ConsoleConfig
   /** undefined: metrics are pushed nowhere. */
   readonly pushgateway: PushgatewayConfig | undefined
   readonly warnings: readonly ConfigProblem[]

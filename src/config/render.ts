@@ -3,15 +3,17 @@ import * as YAML from 'yaml'
 import type { Registry } from '../core/component.ts'
 import { presets } from '../formats/presets.ts'
 import { formatSchema } from '../formats/schema.ts'
+import type { MetricGroup } from '../telemetry/metric-catalogue.ts'
 import { Secret } from './fields.ts'
 import { inputSchema, isMap, type JsonSchema, schemaOfKey } from './json-schema.ts'
 import { fileSchema, type LoadedConfig } from './pipeline.ts'
+import { metricsPage } from './render-metrics.ts'
 import { seedSchema } from './seed-form.ts'
 
 /** What is in force, in the general form and with all defaults; secrets are hidden. */
 export function describeConfig(loaded: LoadedConfig): string {
-  const { pipelines, logging, pushgateway, schema } = loaded
-  return YAML.stringify(shown(schema, { pipelines, logging, pushgateway }), { lineWidth: 0 })
+  const { pipelines, logging, otlp, health, console, pushgateway, schema } = loaded
+  return YAML.stringify(shown(schema, { pipelines, logging, otlp, health, console, pushgateway }), { lineWidth: 0 })
 }
 
 function shown(schema: JsonSchema, value: unknown, key = ''): unknown {
@@ -83,14 +85,17 @@ function forEditors(schema: JsonSchema): JsonSchema {
     result.properties = Object.fromEntries(Object.entries(rest.properties).map(([key, at]) => [key, forEditors(at)]))
   }
   if (rest.items) result.items = forEditors(rest.items)
+  if (typeof rest.additionalProperties === 'object') {
+    result.additionalProperties = forEditors(rest.additionalProperties)
+  }
   if (rest.oneOf) result.oneOf = rest.oneOf.map(forEditors)
   // One of several kinds of value, a size among them.
   if (rest.anyOf?.some((one) => one.kind !== undefined)) result.anyOf = rest.anyOf.map(forEditors)
   return result
 }
 
-/** The pages of docs/reference: file name -> text. The same registry gives the same text. */
-export function renderReference(registry: Registry): Map<string, string> {
+/** The pages of docs/reference: file name -> text. The same registry and catalogue give the same text. */
+export function renderReference(registry: Registry, catalogue: readonly MetricGroup[]): Map<string, string> {
   const pages = new Map<string, string>()
   const file = inputSchema(fileSchema(registry))
   const lists = { sources: registry.sources, sinks: registry.sinks } as const
@@ -127,6 +132,7 @@ export function renderReference(registry: Registry): Map<string, string> {
       `## Keys\n\n${table(inputSchema(seedSchema), { skip: ['processing.log_formats', 'formats'] })}`,
     ]),
   )
+  pages.set('metrics.md', metricsPage(catalogue))
   pages.set('config.schema.json', `${JSON.stringify(jsonSchema(registry), null, 2)}\n`)
   return pages
 }

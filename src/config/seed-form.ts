@@ -151,9 +151,9 @@ export function generalForm(value: Record<string, unknown>): Record<string, unkn
     const moved = accepted(from, valueAt(value, from.split('.')))
     if (moved !== undefined) put(pipeline, to.split('.'), moved)
   }
-  const { logging, otlp, health, pushgateway } = value
+  const { logging, otlp, health, console, pushgateway } = value
   const redis = value.redis ?? valueAt(value, ['state', 'redis'])
-  return { pipelines: [pipeline], logging, otlp, health, pushgateway, redis }
+  return { pipelines: [pipeline], logging, otlp, health, console, pushgateway, redis }
 }
 
 /** Values that the seed takes and that mean something else here. */

@@ -3,12 +3,13 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { registry } from '../registry.ts'
+import { metricCatalogue } from '../telemetry/metric-catalogue.ts'
 import { renderReference } from './render.ts'
 
 const directory = fileURLToPath(new URL('../../docs/reference', import.meta.url))
 const checkOnly = process.argv.includes('--check')
 
-const pages = renderReference(registry)
+const pages = renderReference(registry, metricCatalogue)
 const present = filesIn(directory)
 const drift = [
   ...[...pages].filter(([name, text]) => present.get(name) !== text).map(([name]) => name),

@@ -1,8 +1,9 @@
 /** What became of the objects of a run: totals, metrics, and the log line of each object. */
 import type { Decoding } from '../decoders/decoding.ts'
-import type { Bound, ListedObject, Log, Meter, MetricSpec, Outcome } from './component.ts'
+import type { Bound, ListedObject, Log, Meter, Outcome } from './component.ts'
 import { type Counts, nothingCounted } from './delivery.ts'
 import { shownKey } from './object-name.ts'
+import { objectMetrics, pipelineMetrics } from './pipeline-metrics.ts'
 
 /** What one attempt at an object came to. */
 export interface ObjectReport {
@@ -15,44 +16,21 @@ export interface ObjectReport {
   readonly timeMs: number
   readonly counts: Counts
   readonly durationMs: number
+  /** When the last answer for its records came, ms since the epoch. */
+  readonly endedMs: number
+  /** It was read again because an operator asked: how late it is says nothing. */
+  readonly isReplay: boolean
   /** Done without a copy: something of that name was at the destination and is to be left alone. */
   readonly skipped?: boolean
 }
 
 export interface Totals extends Counts {
   readonly objects: Readonly<Record<Outcome, number>>
+  /** Records that had been in quarantine before and are delivered now; in none of the other counts. */
+  readonly recovered: number
 }
 
-export const pipelineMetrics = {
-  s3_files_processed_total: { kind: 'counter', unit: '{file}', help: 'Objects of which every record is settled.' },
-  s3_bytes_processed_total: { kind: 'counter', unit: 'By', help: 'Uncompressed bytes of settled objects.' },
-  s3_files_errored_total: {
-    kind: 'counter',
-    unit: '{error}',
-    help: 'Attempts at objects that failed or ended in quarantine.',
-  },
-  s3_processing_latency_seconds: {
-    kind: 'histogram',
-    unit: 's',
-    help: 'From opening an object to the last answer for it.',
-  },
-  records_read_total: { kind: 'counter', unit: '{record}', help: 'Records decoded.' },
-  records_delivered_total: { kind: 'counter', unit: '{record}', help: 'Records the sink accepted.' },
-  records_filtered_total: { kind: 'counter', unit: '{record}', help: 'Records that match, exclude or filter dropped.' },
-  records_quarantined_total: { kind: 'counter', unit: '{record}', help: 'Records kept in quarantine.' },
-  sink_retries_total: { kind: 'counter', unit: '{retry}', help: 'Batches written again after a transient error.' },
-  oversize_records_total: {
-    kind: 'counter',
-    unit: '{record}',
-    help: 'Records longer than line_limit: split, cut or kept out by line_policy.',
-  },
-  unparsed_keys_total: {
-    kind: 'counter',
-    unit: '{object}',
-    help: 'Objects whose key no format knows; they stream all the same.',
-  },
-  in_flight_bytes: { kind: 'gauge', unit: 'By', help: 'Decoded bytes on their way to the sink.' },
-} as const satisfies Record<string, MetricSpec>
+const outcomes: readonly Outcome[] = ['done', 'quarantined', 'vanished', 'replaced', 'failed', 'stopped']
 
 export class Account {
   readonly #log: Log
@@ -67,65 +45,59 @@ export class Account {
     stopped: 0,
   }
   #counts: Counts = nothingCounted
+  #recovered = 0
+  readonly #byOutcome: Readonly<Record<Outcome, Bound<typeof objectMetrics>>>
 
   /** `what` goes to the sink: records of objects, or the objects themselves. */
   constructor(log: Log, meter: Meter, what: 'records' | 'objects' = 'records') {
     this.#log = log
     this.#what = what
     this.#metrics = meter.bind(pipelineMetrics, {})
+    const bound = outcomes.map((outcome) => [outcome, meter.bind(objectMetrics, { outcome })])
+    this.#byOutcome = Object.fromEntries(bound) as Record<Outcome, Bound<typeof objectMetrics>>
   }
 
   get totals(): Totals {
-    return { ...this.#counts, objects: { ...this.#objects } }
+    return { ...this.#counts, objects: { ...this.#objects }, recovered: this.#recovered }
   }
 
   retried(): void {
     this.#metrics.sink_retries_total.add(1)
   }
 
-  inFlight(bytes: number): void {
-    this.#metrics.in_flight_bytes.set(bytes)
-  }
-
   /** Records that were in quarantine and are delivered now. */
   recovered(records: number): void {
-    this.#counts = { ...this.#counts, delivered: this.#counts.delivered + records }
-    this.#metrics.records_delivered_total.add(records)
+    this.#recovered += records
+    this.#metrics.records_recovered_total.add(records)
   }
 
-  /** One attempt ended; `before` is what earlier attempts had settled already. */
-  add(report: ObjectReport, before: Counts): void {
-    const { outcome, decoding, counts, durationMs } = report
-    const settled: Counts = {
-      read: counts.read - before.delivered - before.filtered - before.quarantined,
-      delivered: counts.delivered - before.delivered,
-      filtered: counts.filtered - before.filtered,
-      quarantined: counts.quarantined - before.quarantined,
-      bytes: counts.bytes - before.bytes,
-    }
-    const sum = this.#counts
-    this.#counts = {
-      read: sum.read + settled.read,
-      delivered: sum.delivered + settled.delivered,
-      filtered: sum.filtered + settled.filtered,
-      quarantined: sum.quarantined + settled.quarantined,
-      bytes: sum.bytes + settled.bytes,
-    }
-    this.#objects[outcome] += 1
+  /** More of an object is settled: `counts` of it by now, of which `counted` were counted by an earlier call, or an earlier run. */
+  moved(counts: Counts, counted: Counts): void {
+    const settled = difference(counts, counted)
+    this.#counts = sum(this.#counts, settled)
     const metrics = this.#metrics
     metrics.records_read_total.add(settled.read)
     metrics.records_delivered_total.add(settled.delivered)
     metrics.records_filtered_total.add(settled.filtered)
     metrics.records_quarantined_total.add(settled.quarantined)
+    metrics.s3_bytes_processed_total.add(settled.bytes)
+  }
+
+  /** One attempt ended, and all that it settled was counted; `before` is what earlier attempts had settled. */
+  add(report: ObjectReport, before: Counts): void {
+    const { outcome, decoding, durationMs } = report
+    this.#objects[outcome] += 1
+    this.#byOutcome[outcome].objects_total.add(1)
+    const metrics = this.#metrics
     metrics.oversize_records_total.add(decoding?.tally.oversize ?? 0)
     if (decoding?.selectedBy === 'fallback') metrics.unparsed_keys_total.add(1)
     if (outcome === 'failed' || outcome === 'quarantined') metrics.s3_files_errored_total.add(1)
     if (outcome === 'done' || outcome === 'quarantined') {
       metrics.s3_files_processed_total.add(1)
-      metrics.s3_bytes_processed_total.add(settled.bytes)
       metrics.s3_processing_latency_seconds.record(durationMs / 1000)
+      if (!report.isReplay) metrics.delivery_delay_seconds.record(Math.max(0, report.endedMs - report.timeMs) / 1000)
     }
-    this.#write(report, settled)
+    this.#write(report, difference(report.counts, before))
   }
 
   #write({ object, outcome, reason, decoding, durationMs }: ObjectReport, settled: Counts): void {
@@ -154,5 +126,29 @@ export class Account {
     else if (outcome === 'vanished' || outcome === 'replaced')
       this.#log.warn(facts, `object ${outcome} before it was ${this.#what === 'objects' ? 'copied' : 'read'}`)
     else this.#log.debug(facts, `object ${outcome}`)
+  }
+}
+
+/** What is settled in `counts` and was not in `before`. What is read and not settled counts when it is read again. */
+function difference(counts: Counts, before: Counts): Counts {
+  const delivered = counts.delivered - before.delivered
+  const filtered = counts.filtered - before.filtered
+  const quarantined = counts.quarantined - before.quarantined
+  return {
+    read: delivered + filtered + quarantined,
+    delivered,
+    filtered,
+    quarantined,
+    bytes: counts.bytes - before.bytes,
+  }
+}
+
+function sum(a: Counts, b: Counts): Counts {
+  return {
+    read: a.read + b.read,
+    delivered: a.delivered + b.delivered,
+    filtered: a.filtered + b.filtered,
+    quarantined: a.quarantined + b.quarantined,
+    bytes: a.bytes + b.bytes,
   }
 }

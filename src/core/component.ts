@@ -19,7 +19,13 @@ export type MetricSpec = {
   readonly kind: 'counter' | 'gauge' | 'histogram'
   readonly unit: string
   readonly help: string
+  /** Names of its labels, besides `pipeline`. Values come from code and configuration, never from data. */
+  readonly labels?: readonly string[]
 }
+/** Names of the labels that the metrics of a table have. */
+export type LabelName<T extends Record<string, MetricSpec>> = {
+  [N in keyof T]: T[N] extends { readonly labels: ReadonlyArray<infer L extends string> } ? L : never
+}[keyof T]
 export type Instrument<K> = K extends 'counter'
   ? { add(n: number): void }
   : K extends 'gauge'
@@ -27,7 +33,7 @@ export type Instrument<K> = K extends 'counter'
     : { record(n: number): void }
 export type Bound<T extends Record<string, MetricSpec>> = { readonly [N in keyof T]: Instrument<T[N]['kind']> }
 export interface Meter {
-  bind<const T extends Record<string, MetricSpec>>(table: T, labels: Readonly<Record<string, string>>): Bound<T>
+  bind<const T extends Record<string, MetricSpec>>(table: T, labels: Readonly<Record<LabelName<T>, string>>): Bound<T>
 }
 
 /** What every component gets from the program. */
@@ -54,6 +60,42 @@ export interface SourceContext extends Context {
  */
 export interface Component extends AsyncDisposable {
   check(o: Signal): Promise<void>
+  /** What it depends on outside, each by itself, for health checks and the console. */
+  readonly dependencies: readonly Dependency[]
+  /** What `doctor` tells of it: everything that `check` proves and more, in plain words. Changes nothing, and throws nothing but an abort. */
+  examine(o: Signal): AsyncIterable<Finding>
+  /** Brings metrics up to date that are not counted as things happen; called before they are shown. */
+  sample?(): void
+}
+
+/** One thing outside that a component depends on: a bucket, an endpoint, a queue, a broker, a server. */
+export interface Dependency {
+  /** Unique within the pipeline, stable, without secrets; kind first: `s3`, `http http://localhost:8080/`, `kafka localhost:9092`. */
+  readonly name: string
+  /** What its use shows. `failing`: it is tried again; `paused`: it refuses us, and is left alone for a while. */
+  readonly state: 'unused' | 'up' | 'failing' | 'paused'
+  /** When it came into this state, ms since the epoch. */
+  readonly sinceMs: number
+  /** Why it is not up. */
+  readonly error: string | undefined
+  /** When it last answered as it should, by its use, ms since the epoch; whoever knows need not probe. */
+  readonly answeredMs?: number | undefined
+  /** When its use last failed, ms since the epoch: a state `failing` that is old may be out of date. */
+  readonly failedMs?: number | undefined
+  /** Asks it; resolves if it answers as it should. Throws a StreamError that says what to do. Changes nothing, state included. */
+  probe(o: Signal): Promise<void>
+}
+
+/** One line of `doctor`. */
+export interface Finding {
+  /** `problem`: it will not work as configured; `warning`: it works, and someone should look; `note`: worth knowing. */
+  readonly level: 'ok' | 'note' | 'warning' | 'problem'
+  /** What was looked at and what was found, in one line. */
+  readonly text: string
+  /** What to do. */
+  readonly advice?: string
+  /** Of a source: keys that stand for the others, newest last, for the formats to be tried on. */
+  readonly keys?: readonly string[]
 }
 
 /** A run of records `from <= i < to` of a block, on its way to the sink. */
@@ -210,11 +252,20 @@ export interface Source<O extends ListedObject = ListedObject> extends Component
   }
   /** What it counts besides, by name, for the history. */
   readonly figures?: Readonly<Record<string, number>>
+  /** Time of the oldest object it knows of that is to be read and was not given out yet, ms since the epoch; undefined if there is none. */
+  readonly oldestWaitingMs: number | undefined
+  /** Ids of the objects under way that are read again because an operator asked: how late they are says nothing. */
+  readonly replaying?: ReadonlySet<string>
   /**
    * The objects to read, in the order in which they should be read; ends when `soft` is aborted or, with `once`, when
    * everything was listed. Asked for the next one only when there is room.
    */
   objects(o: { readonly soft: AbortSignal; readonly hard: AbortSignal; readonly once: boolean }): AsyncIterable<O>
+  /**
+   * The objects of a time range, settled ones too, for a replay; in any order. Independent of `objects`, and may run beside it.
+   * Throws a StreamError when listing fails: then the list is not complete.
+   */
+  replayed(range: ReplayRange, o: Signal): AsyncIterable<O>
   /** One object by its key, for `explain`. Throws a StreamError if there is none. `bucket` if the key was named with one. */
   find(key: string, o: Signal & { readonly bucket?: string | undefined }): Promise<O>
   /** Bytes as they are stored, from `offset` on. A connection cut in the middle is resumed inside. */
@@ -238,6 +289,15 @@ export interface Source<O extends ListedObject = ListedObject> extends Component
  * `replaced` are final; `failed` is tried again by a later scan; `stopped` goes on from its position at the next start.
  */
 export type Outcome = 'done' | 'quarantined' | 'vanished' | 'replaced' | 'failed' | 'stopped'
+
+/** Which objects to read again. */
+export interface ReplayRange {
+  /** Objects with `fromMs` <= time < `toMs`, ms since the epoch. */
+  readonly fromMs: number
+  readonly toMs: number
+  /** Only keys (of files: paths) that begin with this; for sources that know no bucket `s3://bucket/prefix`. */
+  readonly prefix: string
+}
 
 /** What listing knows of an object. */
 export interface ListedObject extends Origin {

@@ -477,7 +477,7 @@ test('progress tells what is under way, part by part', async () => {
   const source = new FileTree(ledger, { a: bodyOf(1000) })
   const sink = new MemoryObjects(place.bucket)
   sink.onCall = (call) => {
-    if (call === 'send') for (const { sentBytes } of copier?.underWay ?? []) seen.push(sentBytes)
+    if (call === 'send') for (const { bytes } of copier?.underWay ?? []) seen.push(bytes)
   }
   const meter = new MemoryMeter()
   copier = new Copier({ source, sink, ledger, log: silent, meter, nowMs: Date.now, saveIntervalMs: 1000 })

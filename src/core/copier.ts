@@ -15,27 +15,19 @@
 import type { Ledger } from '../ledger/ledger.ts'
 import { TransferMetrics } from '../telemetry/transfer-metrics.ts'
 import { Account, type ObjectReport, type Totals } from './account.ts'
-import type {
-  ListedObject,
-  Log,
-  Meter,
-  ObjectPart,
-  ObjectSink,
-  ObjectUpload,
-  Outcome,
-  RetryWaits,
-  Source,
-} from './component.ts'
+import type { ListedObject, Log, Meter, ObjectPart, ObjectSink, ObjectUpload, RetryWaits, Source } from './component.ts'
 import { CopyAttempts, SinkFailure } from './copy-attempts.ts'
 import type { CopyProgress } from './copy-progress.ts'
+import { type CopyResult, type Ended, outcomeOf } from './copy-result.ts'
 import { nothingCounted, startOfObject } from './delivery.ts'
 import { explainError, StreamError } from './errors.ts'
-import type { Flow } from './flow.ts'
+import type { Flow, InFlight } from './flow.ts'
 import { objectName, shownKey } from './object-name.ts'
 import { PartPool } from './part-pool.ts'
 import { PartReader } from './part-reader.ts'
 import { reclaimEvery, reclaimStart } from './reclaim.ts'
 import { Slots } from './slots.ts'
+import type { Tracing } from './tracing.ts'
 
 export interface CopierOptions {
   readonly source: Source
@@ -47,6 +39,7 @@ export interface CopierOptions {
   readonly saveIntervalMs: number
   /** Waits before reading goes on after an interruption. */
   readonly readWaits?: RetryWaits
+  readonly tracing?: Tracing | undefined
   /** Called after each attempt at an object was written down. */
   readonly observe?: (report: ObjectReport) => void
 }
@@ -57,17 +50,6 @@ const wholeAttempts = 3
 const garbageBytes = 4 * 2 ** 20
 /** Longest wait for a sink to remove what was stored of an object that is given up. */
 const abortMs = 30_000
-
-/** How the way of an object ended, where nothing was thrown. */
-type Ended = 'stored' | 'left alone' | 'stopped'
-
-type CopyResult = {
-  readonly outcome: Outcome
-  readonly reason?: string
-  readonly bytes?: number
-  /** Done without a copy: something of that name was there. */
-  readonly skipped?: true
-}
 
 export class Copier implements Flow {
   readonly #o: CopierOptions
@@ -110,6 +92,10 @@ export class Copier implements Flow {
 
   get underWay(): Iterable<CopyProgress> {
     return this.#underWay
+  }
+
+  get inFlight(): InFlight {
+    return this.#parts.inFlight
   }
 
   /** Throws when an invariant of ours is broken, or what the source throws when it cannot list at all. */
@@ -158,15 +144,20 @@ export class Copier implements Flow {
     const { ledger, source, log, nowMs } = this.#o
     const startMs = nowMs()
     const { counts: before } = ledger.begin(object)
+    const span = this.#o.tracing?.begin(object)
     const { outcome, reason, skipped, bytes = 0 } = await this.#copy(object, soft, hard)
+    if (hard.aborted) span?.ended()
     hard.throwIfAborted()
     if (outcome === 'done') this.#failedInARow = 0
     const counts = { ...nothingCounted, bytes }
     const { timeMs } = object
     if (outcome === 'stopped') ledger.suspend(object.id)
     else ledger.settle(object.id, outcome, { position: startOfObject, counts, timeMs, ...(reason && { reason }) })
-    const facts = { object, outcome, reason, decoding: undefined, timeMs, counts, durationMs: nowMs() - startMs }
-    const report = { ...facts, skipped: skipped ?? false }
+    const endedMs = nowMs()
+    const isReplay = source.replaying?.has(object.id) ?? false
+    const facts = { object, outcome, reason, decoding: undefined, timeMs, counts, isReplay }
+    const report = { ...facts, endedMs, durationMs: endedMs - startMs, skipped: skipped ?? false }
+    this.#account.moved(counts, before)
     this.#account.add(report, before)
     this.metrics.fileFinished(skipped ? 'skipped' : outcome)
     if (outcome === 'done') {
@@ -175,6 +166,7 @@ export class Copier implements Flow {
       else log.info({ key: shownKey(object), to, bytes, ms: report.durationMs }, 'copied')
     }
     this.#o.observe?.(report)
+    span?.ended({ outcome, reason, counts, format: undefined })
     source.finished(object, outcome, counts)
   }
 
@@ -207,7 +199,8 @@ export class Copier implements Flow {
       if (partCount > 1 && !this.#isLarge) this.#mindMemory()
       const rest = missing.reduce((sum, part) => sum + part.bytes, 0)
       const sentParts = partCount - missing.length
-      progress = { object, size, partCount, sentBytes: size - rest, sentParts, startedMs: nowMs() }
+      const known = { object, totalBytes: size, partCount, records: undefined, startedMs: nowMs() }
+      progress = { ...known, bytes: size - rest, sentParts }
       this.#underWay.add(progress)
       if (rest < size) this.metrics.resumed(size - rest)
       const ended =
@@ -252,8 +245,8 @@ export class Copier implements Flow {
     // What was read is worth nothing if the object changed meanwhile.
     const size = await this.#attempts.read(object, soft, hard, () => this.#o.source.confirm(object, o))
     if (size === undefined) return 'stopped'
-    if (size !== progress.size) {
-      const reason = `cannot copy ${objectName(object)}: ${progress.size} bytes were listed, and it has ${size}`
+    if (size !== progress.totalBytes) {
+      const reason = `cannot copy ${objectName(object)}: ${progress.totalBytes} bytes were listed, and it has ${size}`
       throw new StreamError('source.short_body', reason)
     }
     return await this.#attempts.store('complete', soft, hard, () => upload.complete(o))
@@ -324,7 +317,7 @@ export class Copier implements Flow {
   }
 
   #sent(progress: CopyProgress, part: ObjectPart): void {
-    progress.sentBytes += part.bytes
+    progress.bytes += part.bytes
     progress.sentParts += 1
     this.metrics.partSent(part.bytes)
   }
@@ -374,9 +367,7 @@ export class Copier implements Flow {
     if (thrown instanceof SinkFailure && thrown.failure.kind === 'transient') this.#sinkFailed(thrown.failure)
     const isInterrupted = known?.code === 'source.unavailable'
     if (upload && !isInterrupted) await this.#abort(object, upload, hard)
-    if (known?.code === 'source.replaced') return { outcome: 'replaced', reason }
-    if (known?.code === 'source.vanished') return { outcome: 'vanished', reason }
-    return { outcome: known?.kind === 'permanent' || known?.kind === 'too_large' ? 'quarantined' : 'failed', reason }
+    return { outcome: outcomeOf(known), reason }
   }
 
   #sinkFailed(failure: StreamError): void {

@@ -1,12 +1,11 @@
-import type { ListedObject } from './component.ts'
+import type { UnderWay } from './flow.ts'
 
-/** An object under way, for progress shown to people. */
-export interface CopyProgress {
-  readonly object: ListedObject
-  readonly size: number
-  readonly partCount: number
+/** An object of which parts are under way. */
+export interface CopyProgress extends UnderWay {
+  readonly records: undefined
   /** Stored by now; what an earlier run stored counts too. */
-  sentBytes: number
+  bytes: number
+  readonly totalBytes: number
+  readonly partCount: number
   sentParts: number
-  readonly startedMs: number
 }

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { MemoryMeter } from '../telemetry/meter.ts'
 import type { HeldBatch } from './batcher.ts'
 import { blockOf, recordAt } from './block.ts'
 import type { Batch, Log, Refused, Sink } from './component.ts'
 import { Deliverer, type RefusedRecords } from './deliverer.ts'
 import { Delivery, nothingCounted, startOfObject } from './delivery.ts'
 import { StreamError } from './errors.ts'
+import { deliveryMetrics } from './pipeline-metrics.ts'
 
 const log: Log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }
 const object = { id: 'b/k@1', bucket: 'b', key: 'k', size: 1, timeMs: 0, lastModifiedMs: 0 }
@@ -33,6 +35,8 @@ function setUp(write: (batch: Batch, attempt: number) => Promise<Refused | undef
     limits: { records: 10, bytes: 1000, lingerMs: 10 },
     retry: { minMs: 1, maxMs: 2 },
     check: async () => undefined,
+    dependencies: [],
+    async *examine() {},
     write: (batch) => {
       attempt += 1
       return write(batch, attempt)
@@ -48,6 +52,7 @@ function setUp(write: (batch: Batch, attempt: number) => Promise<Refused | undef
       retries += 1
     },
     broke: (error) => void bugs.push(error),
+    metrics: new MemoryMeter().bind(deliveryMetrics, {}),
   })
   let freed = 0
   const delivery = new Delivery(

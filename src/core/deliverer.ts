@@ -12,10 +12,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { backoffMs } from './backoff.ts'
 import type { HeldBatch } from './batcher.ts'
 import { type Block, recordStart } from './block.ts'
-import type { Batch, Log, Origin, Part, Refused, Sink } from './component.ts'
+import type { Batch, Bound, Log, Origin, Part, Refused, Sink } from './component.ts'
 import type { HeldPart } from './delivery.ts'
 import { explainError, StreamError } from './errors.ts'
+import type { deliveryMetrics } from './pipeline-metrics.ts'
 import { Slots } from './slots.ts'
+import type { BatchSpan, Tracing } from './tracing.ts'
 
 /** Records of one part that the sink refused, on their way to the quarantine. */
 export interface RefusedRecords {
@@ -34,6 +36,12 @@ interface ViewBatch extends Batch {
   readonly parts: readonly HeldView[]
 }
 
+/** Whom to tell of batches, and the type of the sink, which they name. */
+export interface Trace {
+  readonly tracing: Tracing
+  readonly sink: string
+}
+
 /** How many records of each held part were put in quarantine. */
 type RefusedCounts = Map<HeldPart, number>
 
@@ -46,6 +54,8 @@ export class Deliverer {
   readonly #retried: () => void
   readonly #broke: (error: unknown) => void
   readonly #rested: () => void
+  readonly #metrics: Bound<typeof deliveryMetrics>
+  readonly #trace: Trace | undefined
   #writing = 0
   #idle: Array<() => void> = []
 
@@ -62,6 +72,8 @@ export class Deliverer {
     readonly retried: () => void
     readonly broke: (error: unknown) => void
     readonly rested?: () => void
+    readonly metrics: Bound<typeof deliveryMetrics>
+    readonly trace?: Trace | undefined
   }) {
     this.#sink = o.sink
     this.#keep = o.keep
@@ -70,6 +82,8 @@ export class Deliverer {
     this.#slots = new Slots(o.sink.maxInFlight)
     this.#retried = o.retried
     this.#broke = o.broke
+    this.#metrics = o.metrics
+    this.#trace = o.trace
     this.#rested = o.rested ?? (() => undefined)
   }
 
@@ -100,24 +114,37 @@ export class Deliverer {
 
   async #run(batch: HeldBatch): Promise<void> {
     await this.#slots.acquire({ signal: this.#hard })
+    const span = this.#trace && this.#spanOf(batch, this.#trace)
     try {
       const refused: RefusedCounts = new Map()
-      await this.#settle(batch, refused)
+      await this.#settle(batch, refused, span)
+      span?.ended({ refused: [...refused.values()].reduce((sum, n) => sum + n, 0) })
+      this.#metrics.sink_batches_total.add(1)
       for (const part of batch.parts) part.delivery.release(part, refused.get(part) ?? 0)
+    } catch (error) {
+      span?.ended({ refused: 0, error })
+      throw error
     } finally {
       this.#slots.release()
     }
   }
 
-  async #settle(batch: ViewBatch, counts: RefusedCounts): Promise<void> {
+  #spanOf(batch: HeldBatch, { tracing, sink }: Trace): BatchSpan | undefined {
+    const { count: records, bytes, contentType, parts } = batch
+    if (parts.every(({ delivery }) => delivery.span === undefined)) return undefined
+    const objects = parts.map(({ delivery }) => delivery.span)
+    return tracing.batch({ sink, records, bytes, contentType }, objects)
+  }
+
+  async #settle(batch: ViewBatch, counts: RefusedCounts, span: BatchSpan | undefined): Promise<void> {
     let refused: Refused | undefined
     try {
-      refused = await this.#write(batch)
+      refused = await this.#write(batch, span)
     } catch (error) {
       if (!(error instanceof StreamError)) throw error
       if (error.kind === 'too_large' && batch.count > 1) {
         this.#log.debug({ records: batch.count, bytes: batch.bytes }, 'batch too large for the receiver: splitting it')
-        for (const half of halves(batch)) await this.#settle(half, counts)
+        for (const half of halves(batch)) await this.#settle(half, counts, span)
         return
       }
       if (error.kind !== 'too_large' && error.kind !== 'permanent') throw error
@@ -136,14 +163,19 @@ export class Deliverer {
   }
 
   /** One write, tried again until its outcome is final. */
-  async #write(batch: Batch): Promise<Refused | undefined> {
+  async #write(batch: Batch, span: BatchSpan | undefined): Promise<Refused | undefined> {
     for (let attempt = 1; ; attempt += 1) {
+      const startMs = performance.now()
       try {
-        return await this.#sink.write(batch, { signal: this.#hard })
+        const refused = await this.#sink.write(batch, { signal: this.#hard })
+        this.#metrics.sink_write_duration_seconds.record((performance.now() - startMs) / 1000)
+        return refused
       } catch (error) {
+        this.#metrics.sink_write_duration_seconds.record((performance.now() - startMs) / 1000)
         this.#hard.throwIfAborted()
         if (!(error instanceof StreamError) || (error.kind !== 'transient' && error.kind !== 'config')) throw error
         this.#retried()
+        span?.retried(error)
         const waitMs = Math.max(backoffMs(this.#sink.retry, attempt), Math.min(error.retryAfterMs ?? 0, 300_000))
         // The first failures are everyday life; after that someone should look.
         const facts = { attempt, waitMs: Math.round(waitMs), records: batch.count, error: explainError(error) }

@@ -14,6 +14,7 @@
 import { type Block, nextNumber, recordNumber, recordStart } from './block.ts'
 import type { ListedObject, Part } from './component.ts'
 import { StreamError } from './errors.ts'
+import type { ObjectSpan } from './tracing.ts'
 
 /** Everything before this is settled. `records` is exact; record `offsetRecords` starts at `offset` of the decoded stream. */
 export interface Position {
@@ -68,6 +69,8 @@ export class HeldPart implements Part {
 
 export class Delivery {
   readonly object: ListedObject
+  /** Its trace, if it has one. */
+  readonly span: ObjectSpan | undefined
   readonly #moved: (delivery: Delivery) => void
   readonly #freed: (bytes: number) => void
   #held: HeldPart[] = []
@@ -86,9 +89,14 @@ export class Delivery {
   constructor(
     object: ListedObject,
     from: { readonly position: Position; readonly counts: Counts },
-    o: { readonly moved: (delivery: Delivery) => void; readonly freed: (bytes: number) => void },
+    o: {
+      readonly moved: (delivery: Delivery) => void
+      readonly freed: (bytes: number) => void
+      readonly span?: ObjectSpan | undefined
+    },
   ) {
     this.object = object
+    this.span = o.span
     this.#position = from.position
     // What was read but not settled in an earlier run is read again, so it counts again.
     const { delivered, filtered, quarantined } = from.counts

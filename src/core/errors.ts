@@ -36,8 +36,11 @@ export const errorKinds = {
   'sink.too_large': 'too_large',
   'ledger.locked': 'config',
   'ledger.corrupt': 'config',
+  'ledger.unwritable': 'config',
   'state.corrupt': 'config',
   'run.aborted': 'transient',
+  'run.unknown': 'permanent',
+  'console.bind': 'config',
   'core.unbalanced': 'bug',
 } as const satisfies Record<string, ErrorKind>
 

@@ -16,7 +16,8 @@ const smallInARow = 64
 
 export class PartPool {
   readonly #unitBytes: number
-  readonly #bytes: number
+  /** Bytes that may be in use. */
+  readonly limit: number
   #free: number
   /** Buffers that nobody has; their room is free. */
   #idle: Buffer[] = []
@@ -26,13 +27,13 @@ export class PartPool {
   /** `unitBytes`: size of a usual part; `units`: how many of them fit. */
   constructor(unitBytes: number, units: number) {
     this.#unitBytes = unitBytes
-    this.#bytes = unitBytes * units
-    this.#free = this.#bytes
+    this.limit = unitBytes * units
+    this.#free = this.limit
   }
 
   /** Bytes that are in use. */
   get used(): number {
-    return this.#bytes - this.#free
+    return this.limit - this.#free
   }
 
   /**
@@ -66,7 +67,7 @@ export class PartPool {
 
   release(buffer: Buffer): void {
     // A small one is made anew each time, and one that is larger than all together would keep the others out for ever.
-    if (!this.#isSmall(buffer.length) && buffer.length <= this.#bytes) this.#idle.push(buffer)
+    if (!this.#isSmall(buffer.length) && buffer.length <= this.limit) this.#idle.push(buffer)
     this.#free += this.#roomOf(buffer.length)
     this.#grant()
   }
@@ -80,7 +81,7 @@ export class PartPool {
   }
 
   #roomOf(capacity: number): number {
-    return Math.min(this.#bytes, capacity)
+    return Math.min(this.limit, capacity)
   }
 
   #grant(): void {

@@ -2,6 +2,7 @@
 import type { TransferMetrics } from '../telemetry/transfer-metrics.ts'
 import type { ListedObject, ObjectPart, Source } from './component.ts'
 import type { CopyAttempts } from './copy-attempts.ts'
+import type { InFlight } from './flow.ts'
 import type { PartPool } from './part-pool.ts'
 import { Slots } from './slots.ts'
 
@@ -26,6 +27,11 @@ export class PartReader {
     this.#slots = new Slots(o.readConcurrency)
     this.#attempts = o.attempts
     this.#metrics = o.metrics
+  }
+
+  get inFlight(): InFlight {
+    const { used: bytes, limit: budgetBytes } = this.#pool
+    return { bytes, budgetBytes, batches: this.#held }
   }
 
   /**

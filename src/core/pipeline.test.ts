@@ -112,7 +112,7 @@ test('A16.2, A16.3, A16.4, A16.9, A16.11: whatever fails and whenever it stops, 
               else {
                 // As a killed process leaves it: nothing is saved any more.
                 crashed = true
-                ledger.drop()
+                ledger.abandon()
                 hard.abort(new Error('kill'))
               }
             }
@@ -289,7 +289,7 @@ test('requeued records are sent again and leave the quarantine; refused again, t
   ledger.requeue('all')
   sink.fault = async (batch) => new Map([[batch.count - 1, no('400 still unknown')]])
   const again = await run()
-  assert.equal(again.delivered, 9)
+  assert.equal(again.recovered, 9)
   assert.deepEqual(kept(ledger).toSorted(), [3, 7, 11].map((i) => lines(0, 12)[i]).toSorted())
   assert.deepEqual(ledger.requeued(), [])
   assert.deepEqual([ledger.objects()[0]?.counts.delivered, ledger.objects()[0]?.counts.quarantined], [9, 3])

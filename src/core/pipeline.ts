@@ -29,11 +29,12 @@ import { backoffMs } from './backoff.ts'
 import { Batcher } from './batcher.ts'
 import { ByteBudget } from './byte-budget.ts'
 import type { ListedObject, Log, Meter, Outcome, RetryWaits, Sink, Source } from './component.ts'
-import { Deliverer } from './deliverer.ts'
+import { Deliverer, type Trace } from './deliverer.ts'
 import { Delivery } from './delivery.ts'
 import { explainError, StreamError } from './errors.ts'
-import type { Flow } from './flow.ts'
+import type { Flow, InFlight, UnderWay } from './flow.ts'
 import { recordsOf } from './kept-records.ts'
+import { deliveryMetrics } from './pipeline-metrics.ts'
 import { keepBelow } from './reclaim.ts'
 import { Resender } from './resender.ts'
 import { shapedBlock } from './shaped-block.ts'
@@ -53,6 +54,7 @@ export interface PipelineOptions {
   readonly saveIntervalMs: number
   /** Waits before reading goes on after an interruption. */
   readonly readWaits?: RetryWaits
+  readonly trace?: Trace | undefined
   /** Called after each attempt at an object was written down. */
   readonly observe?: (report: ObjectReport) => void
 }
@@ -90,6 +92,9 @@ export class Pipeline implements Flow {
   readonly #slots: Slots
   /** Deliveries to give up at a hard stop. */
   readonly #deliveries = new Set<Delivery>()
+  /** Objects under way, and when they were begun. */
+  readonly #underWay = new Map<Delivery, number>()
+  #deliverer: Deliverer | undefined
   /** Objects being read right now. */
   #reading = 0
   #savedMs = 0
@@ -103,9 +108,19 @@ export class Pipeline implements Flow {
     if (encodes) keepBelow(encodingRssBytes)
   }
 
-  /** Live totals of this run. */
   get totals(): Totals {
     return this.#account.totals
+  }
+
+  get underWay(): UnderWay[] {
+    return [...this.#underWay].map(([{ object, position, counts }, startedMs]) => ({
+      ...{ object, startedMs, records: position.records, bytes: counts.bytes, totalBytes: undefined },
+    }))
+  }
+
+  get inFlight(): InFlight {
+    const { used: bytes, limit: budgetBytes } = this.#budget
+    return { bytes, budgetBytes, batches: this.#deliverer?.waiting ?? 0 }
   }
 
   /**
@@ -119,15 +134,14 @@ export class Pipeline implements Flow {
     const hard = AbortSignal.any([o.hard, broken.signal])
     const soft = AbortSignal.any([o.soft, hard])
     const deliverer = new Deliverer({
-      sink,
-      log,
-      hard,
+      ...{ sink, log, hard, metrics: this.#o.meter.bind(deliveryMetrics, {}), trace: this.#o.trace },
       keep: ({ part: { block, object }, from, to, contentType, reason }) =>
         ledger.reject({ ...recordsOf(block, from, to), object, contentType, reason }),
       retried: () => this.#account.retried(),
       broke: (error) => broken.abort(error),
       rested: () => this.#makeRoom(batcher, deliverer),
     })
+    this.#deliverer = deliverer
     const batcher = new Batcher(sink.limits, (batch) => deliverer.deliver(batch))
     const workers = new Slots(source.workers)
     hard.addEventListener('abort', () => {
@@ -203,6 +217,7 @@ export class Pipeline implements Flow {
     const startMs = nowMs()
     const entry = ledger.begin(object)
     const delivery = this.#hold(object, entry)
+    this.#underWay.set(delivery, startMs)
     let decoding: Decoding | undefined
     let result: ReadResult
     try {
@@ -214,25 +229,36 @@ export class Pipeline implements Flow {
       this.#reading -= 1
       workers.release()
     }
-    if (!(await this.#settled(delivery, path.hard))) return
+    const isSettled = await this.#settled(delivery, path.hard)
+    this.#underWay.delete(delivery)
+    if (!isSettled) return delivery.span?.ended()
     const { position, counts } = delivery
     const { outcome, reason } = result
     const timeMs = this.#timeOf(object, decoding)
     // Before the source gives it back: whoever has it then goes on from here.
     if (outcome === 'stopped') ledger.suspend(object.id)
     else ledger.settle(object.id, outcome, { position, counts, timeMs, ...(reason === undefined ? {} : { reason }) })
-    const report = { object, outcome, reason, decoding, timeMs, counts, durationMs: nowMs() - startMs }
+    const endedMs = nowMs()
+    const isReplay = source.replaying?.has(object.id) ?? false
+    const facts = { object, outcome, reason, decoding, timeMs, counts, isReplay }
+    const report = { ...facts, endedMs, durationMs: endedMs - startMs }
     this.#account.add(report, entry.counts)
-    this.#account.inFlight(this.#budget.used)
     this.#o.observe?.(report)
+    delivery.span?.ended({ outcome, reason, counts, format: decoding?.format.name })
     source.finished(object, outcome, counts)
     if (nowMs() - this.#savedMs > 1000) this.#save()
   }
 
   #hold(object: ListedObject, from: ObjectEntry): Delivery {
+    let counted = from.counts
     return new Delivery(object, from, {
-      moved: (delivery) => this.#o.ledger.advance(object.id, delivery.position, delivery.counts),
+      moved: ({ position, counts }) => {
+        this.#o.ledger.advance(object.id, position, counts)
+        this.#account.moved(counts, counted)
+        counted = counts
+      },
       freed: (bytes) => this.#budget.release(bytes),
+      span: this.#o.trace?.tracing.begin(object),
     })
   }
 

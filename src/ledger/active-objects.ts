@@ -1,10 +1,12 @@
 /** The objects under way: in memory, so that moving on costs nothing, and in the table of objects whenever that is saved. */
 import type { ListedObject } from '../core/component.ts'
 import { type Counts, nothingCounted, type Position, startOfObject } from '../core/delivery.ts'
-import type { ObjectEntry, ObjectState, Recovered } from './ledger.ts'
+import type { Ledger, ObjectEntry, ObjectState, Recovered } from './ledger.ts'
 import { type ObjectTable, withRecovered } from './object-table.ts'
 
 const finalStates: ReadonlySet<ObjectState> = new Set(['done', 'quarantined', 'vanished', 'replaced', 'requeued'])
+/** Nobody goes on with these: who begins one wants all of it again. A `requeued` one goes on behind what was delivered. */
+const wholeStates: ReadonlySet<ObjectState> = new Set(['done', 'quarantined'])
 
 interface Active {
   entry: ObjectEntry
@@ -34,19 +36,48 @@ export class ActiveObjects {
     return [...this.#active.values()].map(({ entry }) => entry)
   }
 
+  ids(): string[] {
+    return [...this.#active.keys()]
+  }
+
+  /** Those under way and those in the table, newest change first. */
+  withStored(o: NonNullable<Parameters<Ledger['objects']>[0]>): ObjectEntry[] {
+    const states = o.states ?? ['active', 'failed', 'done', 'quarantined', 'vanished', 'replaced', 'requeued']
+    const { sinceMs = 0, untilMs = Number.MAX_SAFE_INTEGER, limit = -1 } = o
+    const stored = this.#table.list(states, { sinceMs, untilMs, limit }).filter(({ id }) => !this.#active.has(id))
+    const active = this.list().filter(
+      ({ state, updatedMs }) => states.includes(state) && updatedMs >= sinceMs && updatedMs <= untilMs,
+    )
+    const all = [...active, ...stored].toSorted((a, b) => b.updatedMs - a.updatedMs)
+    return o.limit === undefined ? all : all.slice(0, o.limit)
+  }
+
+  /** Of those under way and those in the table, but for those that are read again: they were delivered before. */
+  oldestUnfinishedMs(except: ReadonlySet<string>): number | undefined {
+    // A row of one under way may say that it failed, before.
+    let oldest = this.#table.oldestUnfinishedMs([...this.#active.keys(), ...except])
+    for (const [id, { entry, countedBytes }] of this.#active) {
+      if (countedBytes !== undefined || except.has(id)) continue
+      if (oldest === undefined || entry.timeMs < oldest) oldest = entry.timeMs
+    }
+    return oldest
+  }
+
   /** `known` is what the ledger knows of it. */
   begin(object: ListedObject, known: ObjectEntry | undefined): ObjectEntry {
     const { id, bucket, key, size, timeMs, lastModifiedMs } = object
     const first = { id, bucket, key, size, timeMs, lastModifiedMs, position: startOfObject, counts: nothingCounted }
     const entry: ObjectEntry = {
       ...(known ?? first),
+      ...(known && wholeStates.has(known.state) ? { position: startOfObject, counts: nothingCounted } : {}),
       state: 'active',
       attempts: (known?.attempts ?? 0) + 1,
       error: undefined,
       startedMs: this.#nowMs(),
       updatedMs: this.#nowMs(),
     }
-    const countedBytes = known && finalStates.has(known.state) ? known.counts.bytes : undefined
+    const isFinal = known !== undefined && finalStates.has(known.state)
+    const countedBytes = isFinal ? known.counts.bytes : known && this.#table.countedBytes(id)
     this.#active.set(id, { entry, isBehind: true, countedBytes, recovered: { delivered: 0, filtered: 0 } })
     return entry
   }
@@ -75,6 +106,7 @@ export class ActiveObjects {
     const entry = { ...active.entry, ...change }
     const row = { ...entry, counts: withRecovered(entry.counts, active.recovered) }
     this.#table.put(row)
+    if (active.countedBytes !== undefined) this.#table.setCountedBytes(id, active.countedBytes)
     return { entry: row, countedBytes: active.countedBytes }
   }
 

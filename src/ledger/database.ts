@@ -2,13 +2,14 @@
 import { existsSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { explainError, StreamError } from '../core/errors.ts'
-import { objectListing, objectSchema, objectUpgrade } from './object-table.ts'
+import { objectAgain, objectListing, objectSchema, objectUpgrade } from './object-table.ts'
 import { quarantineSchema, quarantineUpgrade } from './quarantine-table.ts'
+import { replaySchema } from './replay-table.ts'
 import { runSchema } from './run-table.ts'
 import { transaction } from './statements.ts'
 import { uploadSchema } from './upload-table.ts'
 
-const schemaVersion = 3
+const schemaVersion = 4
 
 const metaSchema = `
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -69,7 +70,8 @@ function makeTables(db: DatabaseSync): void {
       db.exec(objectSchema + quarantineSchema + metaSchema + runSchema)
       db.exec(objectUpgrade + quarantineUpgrade)
     }
-    db.exec(objectListing + uploadSchema)
+    if (version < 3) db.exec(objectListing + uploadSchema)
+    db.exec(objectAgain + replaySchema)
     db.exec(`PRAGMA user_version = ${schemaVersion}`)
   })
 }

@@ -36,6 +36,41 @@ export interface RunLog {
   list(o?: { readonly sinceMs?: number; readonly limit?: number }): RunEntry[]
 }
 
+/** Objects that are to be read again because an operator asked: asked for by any process, done by the one that runs. */
+export interface ReplayLog {
+  /** Writes a new replay down, state `waiting`; gives its id. On disk when it returns. */
+  add(replay: Pick<ReplayEntry, 'fromMs' | 'toMs' | 'prefix' | 'bytesPerSecond' | 'planned'>): number
+  /** Newest first. */
+  list(o?: { readonly limit?: number }): ReplayEntry[]
+  find(id: number): ReplayEntry | undefined
+  /** Those that are `waiting` or `running`, oldest first. */
+  open(): ReplayEntry[]
+  /** What changed of it (`error: undefined` takes it away); does nothing if it is over, so that a cancellation is not written over. */
+  put(id: number, change: Partial<Pick<ReplayEntry, 'state' | 'done' | 'error'>>): void
+  /** False if there is none of this id, or it is over. */
+  cancel(id: number): boolean
+  /** The next attempt at an object that is not under way, and not settled, begins at its first record: part of it may have been delivered long ago. */
+  restart(objectId: string): void
+}
+
+export interface ReplayEntry {
+  readonly id: number
+  /** Objects with `fromMs` <= time < `toMs`, ms since the epoch. */
+  readonly fromMs: number
+  readonly toMs: number
+  readonly prefix: string
+  /** Most stored bytes a second. */
+  readonly bytesPerSecond: number
+  readonly state: 'waiting' | 'running' | 'done' | 'failed' | 'cancelled'
+  readonly createdMs: number
+  readonly updatedMs: number
+  /** As the plan found it. */
+  readonly planned: { readonly objects: number; readonly bytes: number }
+  /** Objects of the range that are settled since it was created, whoever read them, and their stored bytes. */
+  readonly done: { readonly objects: number; readonly bytes: number; readonly failed: number }
+  readonly error: string | undefined
+}
+
 /** Uploads of whole objects that were begun and are not over: what a later run can go on with, or must remove. */
 export interface UploadLog {
   /** The upload of this object (an id says its version too) to this place; undefined if there is none. */
@@ -105,7 +140,7 @@ export interface RunEntry {
   readonly startedMs: number
   /** Last time it was written down; the end, unless it is running or was killed. */
   readonly updatedMs: number
-  readonly mode: 'once' | 'daemon'
+  readonly mode: 'once' | 'daemon' | 'replay'
   /** `stopped`: by a signal; `failed`: with an error, or `once` with failed objects; `killed`: it did not end by itself. */
   readonly outcome: 'running' | 'done' | 'stopped' | 'failed' | 'killed'
   readonly objects: Readonly<Partial<Record<Outcome, number>>>
@@ -146,6 +181,22 @@ export interface Horizon {
   readonly floor: { readonly timeMs: number; readonly setAtMs: number }
   /** False while objects of a running scan may wait to be given out: then the timestamp in state.json must not pass the checkpoint. */
   readonly listed: boolean
+}
+
+/** How the ledger itself is. Cheap to ask. */
+export interface LedgerHealth {
+  /** Of its files together. */
+  readonly bytes: number
+  /** When it was last saved; undefined before the first time. */
+  readonly savedMs: number | undefined
+  /** Why the last save failed; undefined if it did not. */
+  readonly error: string | undefined
+  /** Saves that failed since it was opened. */
+  readonly failures: number
+  /** Objects that failed and are tried again. */
+  readonly failed: number
+  /** Entries of the quarantine. */
+  readonly quarantine: number
 }
 
 /** Running totals of the pipeline, as in state.json. */
@@ -200,6 +251,8 @@ export interface Ledger extends AsyncDisposable {
   quarantined(id: number): QuarantineEntry | undefined
   /** The bytes of a `records` or `message` entry; undefined for an object. */
   rejectedRecords(id: number): RejectedRecords | undefined
+  /** Forgets entries, and with them the records they keep; the counts stay as they are. Gives how many there were. */
+  drop(ids: readonly number[]): number
   /** Marks entries to be tried again; the running pipeline takes them at its next scan. Gives how many were marked. */
   requeue(ids: readonly number[] | 'all'): number
   /** Entries marked by `requeue`, oldest first. */
@@ -209,8 +262,16 @@ export interface Ledger extends AsyncDisposable {
 
   /** Folders (with their last slash) of objects that were modified at `sinceMs` or later, as far as rows are kept. */
   folders(sinceMs: number): readonly string[]
+  /** Buckets of the objects it knows. */
+  buckets(): readonly string[]
   readonly runs: RunLog
   readonly uploads: UploadLog
+  readonly replays: ReplayLog
+  readonly health: LedgerHealth
+  /** Address of the console of the process that works on it, for `status`; a killed one leaves it. On disk when it is set. */
+  console: string | undefined
+  /** Time of the oldest object that was begun, or failed, and is not settled; `except` those of these ids. ms since the epoch. */
+  oldestUnfinishedMs(except?: ReadonlySet<string>): number | undefined
 
   /** These are still where they were listed: `prune` leaves them, however old they are. */
   listed(ids: readonly string[]): void

@@ -1,6 +1,7 @@
 /** What the ledger knows of itself: where listing is, what it wrote into state.json, who works on it. */
 import type { DatabaseSync } from 'node:sqlite'
 import type { Log } from '../core/component.ts'
+import { explainError } from '../core/errors.ts'
 import { openDatabase } from './database.ts'
 import type { Horizon, Totals } from './ledger.ts'
 
@@ -44,7 +45,10 @@ export function firstMeta(horizon: Horizon): Meta {
 
 /** What is stored; for what is not, the values of a first start. */
 export function readMeta(db: DatabaseSync, horizon: Horizon): Meta {
-  const rows = db.prepare('SELECT name, value FROM meta').all() as Array<{ name: string; value: string }>
+  const rows = db.prepare(`SELECT name, value FROM meta WHERE name <> 'console'`).all() as Array<{
+    name: string
+    value: string
+  }>
   const stored = Object.fromEntries(
     rows.map(({ name, value }) => [name, JSON.parse(value) as unknown]),
   ) as Partial<Meta>
@@ -90,4 +94,40 @@ export function movedHorizon(
 export function readTotals(db: DatabaseSync, known: Totals): Totals {
   const row = db.prepare(`SELECT value FROM meta WHERE name = 'totals'`).get() as { value: string } | undefined
   return row ? (JSON.parse(row.value) as Totals) : known
+}
+
+/** With one more settled object, of which they may have so many bytes already. */
+export function settledTotals(
+  { files, bytes, lastTimeMs, lastKey }: Totals,
+  object: {
+    readonly key: string
+    readonly timeMs: number
+    readonly bytes: number
+    readonly countedBytes: number | undefined
+  },
+): Totals {
+  const { key, timeMs, countedBytes } = object
+  const isLater = timeMs >= lastTimeMs
+  return {
+    files: files + (countedBytes === undefined ? 1 : 0),
+    bytes: bytes + object.bytes - (countedBytes ?? 0),
+    lastTimeMs: isLater ? timeMs : lastTimeMs,
+    lastKey: isLater ? key : lastKey,
+  }
+}
+
+/** Where the console of the process that works on it is. Beside the rest: whoever looks on asks for it while that one writes. */
+export function readConsole(db: DatabaseSync): string | undefined {
+  const row = db.prepare(`SELECT value FROM meta WHERE name = 'console'`).get() as { value: string } | undefined
+  return row?.value
+}
+
+/** Throws nothing: whoever runs can do without it. */
+export function writeConsole(db: DatabaseSync, url: string | undefined, log: Log): void {
+  try {
+    if (url === undefined) db.prepare(`DELETE FROM meta WHERE name = 'console'`).run()
+    else db.prepare(`INSERT OR REPLACE INTO meta (name, value) VALUES ('console', ?)`).run(url)
+  } catch (error) {
+    log.warn({ error: explainError(error) }, 'cannot write down where the console is: `status` may not find it')
+  }
 }

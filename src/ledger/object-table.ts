@@ -22,11 +22,19 @@ export const objectUpgrade = 'ALTER TABLE objects ADD COLUMN started_ms INTEGER 
 /** To version 3: when the source last said that the object is still there. */
 export const objectListing = 'ALTER TABLE objects ADD COLUMN listed_ms INTEGER NOT NULL DEFAULT 0;'
 
+/** To version 4: bytes that the totals have of an object that was settled before and is read again; NULL if it was not. */
+export const objectAgain = 'ALTER TABLE objects ADD COLUMN counted_bytes INTEGER;'
+
 export class ObjectTable {
   readonly #statements: Statements
+  /** True for objects that were not settled before they were begun again. */
+  readonly #isFirst: string
 
   constructor(db: DatabaseSync) {
     this.#statements = new Statements(db)
+    // A ledger of an older version that is only looked at has no such column.
+    const sql = `SELECT 1 FROM pragma_table_info('objects') WHERE name = 'counted_bytes'`
+    this.#isFirst = db.prepare(sql).get() ? 'counted_bytes IS NULL' : 'TRUE'
   }
 
   any(): boolean {
@@ -49,6 +57,22 @@ export class ObjectTable {
     this.#statements.prepare(upsert).run(...rowValues(entry))
   }
 
+  /** Bytes that the totals have of an object that was settled before it was begun again. */
+  countedBytes(id: string): number | undefined {
+    const sql = 'SELECT counted_bytes AS bytes FROM objects WHERE id = ?'
+    return (this.#statements.prepare(sql).get(id) as { bytes: number | null } | undefined)?.bytes ?? undefined
+  }
+
+  setCountedBytes(id: string, bytes: number): void {
+    this.#statements.prepare('UPDATE objects SET counted_bytes = ? WHERE id = ?').run(bytes, id)
+  }
+
+  /** So much of what was quarantined of it went on. */
+  recovered(id: string, recovered: Recovered): void {
+    const entry = this.find(id)
+    if (entry) this.put({ ...entry, counts: withRecovered(entry.counts, recovered) })
+  }
+
   /** Newest change first; `limit` -1 for all. */
   list(states: readonly ObjectState[], o: { sinceMs: number; untilMs: number; limit: number }): ObjectEntry[] {
     const sql = `SELECT * FROM objects WHERE state IN (SELECT value FROM json_each(?)) AND updated_ms BETWEEN ? AND ?
@@ -61,6 +85,15 @@ export class ObjectTable {
     // rtrim takes away every character that is not a slash, from the right: what is left is the folder.
     const sql = `SELECT DISTINCT rtrim(key, replace(key, '/', '')) AS folder FROM objects WHERE modified_ms >= ?`
     return (this.#statements.prepare(sql).all(sinceMs) as Array<{ folder: string }>).map(({ folder }) => folder)
+  }
+
+  buckets(): string[] {
+    // From one bucket to the next: an id is bucket, slash and key, and 0 is what comes after a slash.
+    const sql = `WITH RECURSIVE found (name) AS (
+      SELECT (SELECT bucket FROM objects ORDER BY id LIMIT 1) UNION ALL
+      SELECT (SELECT bucket FROM objects WHERE id >= found.name || '0' ORDER BY id LIMIT 1) FROM found WHERE name IS NOT NULL
+    ) SELECT name FROM found WHERE name IS NOT NULL`
+    return (this.#statements.prepare(sql).all() as Array<{ name: string }>).map(({ name }) => name)
   }
 
   listed(ids: readonly string[], nowMs: number): void {
@@ -83,9 +116,18 @@ export class ObjectTable {
     return Number(this.#statements.prepare(sql).run(timeMs).changes)
   }
 
-  oldestUnfinishedMs(): number | undefined {
-    const sql = `SELECT min(time_ms) AS time FROM objects WHERE state IN ('active', 'failed')`
-    return (this.#statements.prepare(sql).get() as { time: number | null }).time ?? undefined
+  /** But for those that are read again: they were delivered before. */
+  oldestUnfinishedMs(except: readonly string[] = []): number | undefined {
+    const sql = `SELECT min(time_ms) AS time FROM objects
+      WHERE state IN ('active', 'failed') AND ${this.#isFirst} AND id NOT IN (SELECT value FROM json_each(?))`
+    const row = this.#statements.prepare(sql).get(JSON.stringify(except)) as { time: number | null }
+    return row.time ?? undefined
+  }
+
+  /** How many failed and are to be tried again. */
+  failed(except: readonly string[]): number {
+    const sql = `SELECT count(*) AS n FROM objects WHERE state = 'failed' AND id NOT IN (SELECT value FROM json_each(?))`
+    return (this.#statements.prepare(sql).get(JSON.stringify(except)) as { n: number }).n
   }
 
   /** The finished object with the greatest time up to `boundMs`. */
@@ -153,7 +195,7 @@ const columns = [
   ...['id', 'bucket', 'key', 'size', 'time_ms', 'modified_ms', 'state', 'records', 'start', 'start_records'],
   ...['read', 'delivered', 'filtered', 'quarantined', 'bytes', 'attempts', 'error', 'started_ms', 'updated_ms'],
 ]
-/** Leaves what is not the object's own as it is: when it was listed. */
+/** Leaves what is not the object's own as it is: when it was listed, what the totals have of it. */
 const upsert = `INSERT INTO objects (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})
   ON CONFLICT (id) DO UPDATE SET ${columns.map((column) => `${column} = excluded.${column}`).join(', ')}`
 

@@ -102,13 +102,12 @@ export class QuarantineTable {
   #keep(kind: 'records' | 'message', records: RejectedRecords): void {
     const { object, firstRecord, contentType, multiline, data, ends, numbers, head, reason } = records
     const [which, packed] = numbers === undefined ? ['', null] : [digestOf(numbers), zstdCompressSync(bytesOf(numbers))]
-    this.#statements
-      .prepare(insert)
-      .run(
-        ...[kind, object.id, object.bucket, object.key, reason, firstRecord, 0, 0, firstRecord, ends.length],
-        ...[contentType, multiline ? 1 : 0, zstdCompressSync(data), zstdCompressSync(bytesOf(ends)), this.#nowMs()],
-        ...[which, packed, head === undefined ? null : zstdCompressSync(head)],
-      )
+    const values = [
+      ...[kind, object.id, object.bucket, object.key, reason, firstRecord, 0, 0, firstRecord, ends.length],
+      ...[contentType, multiline ? 1 : 0, zstdCompressSync(data), zstdCompressSync(bytesOf(ends)), this.#nowMs()],
+      ...[which, packed, head === undefined ? null : zstdCompressSync(head)],
+    ]
+    transaction(this.#db, () => this.#statements.prepare(insert).run(...values))
   }
 
   list(limit: number): QuarantineEntry[] {
@@ -159,8 +158,33 @@ export class QuarantineTable {
     return this.#rows(`SELECT ${entryColumns} FROM quarantine WHERE requeued = 1 ORDER BY entry`).map(entryOf)
   }
 
-  remove(id: number): void {
-    this.#statements.prepare('DELETE FROM quarantine WHERE entry = ?').run(id)
+  remove(id: number): boolean {
+    return this.#statements.prepare('DELETE FROM quarantine WHERE entry = ?').run(id).changes > 0
+  }
+
+  removeObject(id: string): void {
+    this.#statements.prepare(`DELETE FROM quarantine WHERE object_id = ? AND kind = 'object'`).run(id)
+  }
+
+  /** An object that was to be tried again is not, without its entry. */
+  drop(ids: readonly number[]): number {
+    let dropped = 0
+    transaction(this.#db, () => {
+      for (const id of ids) {
+        this.#statements
+          .prepare(
+            `UPDATE objects SET state = 'quarantined' WHERE state = 'requeued'
+             AND id = (SELECT object_id FROM quarantine WHERE entry = ? AND kind = 'object')`,
+          )
+          .run(id)
+        if (this.remove(id)) dropped += 1
+      }
+    })
+    return dropped
+  }
+
+  size(): number {
+    return (this.#statements.prepare('SELECT count(*) AS n FROM quarantine').get() as { n: number }).n
   }
 }
 

@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, test } from 'node:test'
 import { type LedgerPlace, ledgerConformance, listed, settled } from '../../test/conformance/ledger.ts'
+import { ledgerLookConformance } from '../../test/conformance/ledger-look.ts'
+import { replayConformance } from '../../test/conformance/replays.ts'
 import { uploadConformance } from '../../test/conformance/uploads.ts'
 import type { Log } from '../core/component.ts'
 import { nothingCounted } from '../core/delivery.ts'
@@ -50,7 +52,7 @@ function place(): LedgerPlace {
   const nowMs = () => Date.now() + aheadMs
   return {
     open: () => open(path, { nowMs, retentionMs: 3_600_000 }),
-    drop: (ledger) => (ledger as SqliteLedger).drop(),
+    drop: (ledger) => (ledger as SqliteLedger).abandon(),
     later: (ms) => {
       aheadMs += ms
     },
@@ -59,7 +61,9 @@ function place(): LedgerPlace {
 }
 
 ledgerConformance('sqlite', place)
+ledgerLookConformance('sqlite', place)
 uploadConformance('sqlite', place)
+replayConformance('sqlite', place)
 
 test('A16.17: state.json has the five fields, its folder is made, and it is replaced in one step', async () => {
   const path = newPath()
@@ -324,7 +328,7 @@ test('deferred: nothing is written before the next save, but that an upload was 
   const upload = { uploadId: 'u', objectId: 'o', bucket: 'b', key: 'k', size: 9, partBytes: 5, startedMs: 1 }
   deferred.uploads.begin(upload)
   settled(deferred, listed('lost too'))
-  deferred.drop()
+  deferred.abandon()
   const after = open(path)
   assert.deepEqual(after.uploads.list(), [{ ...upload, parts: [] }])
   assert.equal(after.find(listed('lost').id)?.state, 'quarantined')
@@ -358,7 +362,7 @@ test('joint: two processes share a ledger; the first keeps state.json, both add 
   second.begin(listed('d'))
   second.advance(listed('d').id, place, { read: 3, delivered: 3, filtered: 0, quarantined: 0, bytes: 30 })
   second.save()
-  second.drop()
+  second.abandon()
   assert.deepEqual(first.begin(listed('d')).position, place)
   await first[Symbol.asyncDispose]()
   assert.equal(stateOf(path).total_files_processed, 3)
@@ -367,7 +371,7 @@ test('joint: two processes share a ledger; the first keeps state.json, both add 
     try {
       open(path, { mode: 'exclusive' })
     } finally {
-      joint.drop()
+      joint.abandon()
     }
   }, /another s3-streamer works on/)
 })
@@ -379,7 +383,7 @@ test('joint: what is requeued is told to one of them; when that one is gone, to 
   second.requeue('all')
   second.save()
   assert.deepEqual([first.requeued().length, second.requeued().length], [1, 0])
-  first.drop()
+  first.abandon()
   second.save()
   assert.equal(second.requeued().length, 1)
   settled(second, listed('l'))
@@ -394,7 +398,7 @@ test('joint: runs that begin at once have ids of their own; one that starts does
   const about = { mode: 'daemon', outcome: 'running', objects: {}, counts: nothingCounted, figures: {} } as const
   const run = { ...about, startedMs: Date.now(), updatedMs: Date.now(), error: undefined }
   assert.notEqual(first.runs.add(run), second.runs.add(run))
-  first.drop()
+  first.abandon()
   await using third = open(path, { mode: 'joint' })
   assert.deepEqual(
     third.runs.list().map(({ outcome }) => outcome),

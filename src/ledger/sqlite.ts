@@ -9,12 +9,13 @@ import { existsSync, rmSync } from 'node:fs'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { ListedObject, Outcome } from '../core/component.ts'
 import type { Counts, Position } from '../core/delivery.ts'
-import { explainError, StreamError } from '../core/errors.ts'
+import { StreamError } from '../core/errors.ts'
 import { ActiveObjects } from './active-objects.ts'
 import { databasePath, openDatabase } from './database.ts'
 import type {
   Horizon,
   Ledger,
+  LedgerHealth,
   ObjectEntry,
   ObjectState,
   QuarantineEntry,
@@ -23,6 +24,7 @@ import type {
   RejectedRecords,
   Totals,
 } from './ledger.ts'
+import { databaseBytes, LedgerSaves } from './ledger-saves.ts'
 import { lockFor } from './lock.ts'
 import {
   firstHorizon,
@@ -31,21 +33,24 @@ import {
   type LedgerOptions,
   type Meta,
   movedHorizon,
+  readConsole,
   readMeta,
   readTotals,
+  settledTotals,
+  writeConsole,
   writeMeta,
 } from './meta.ts'
-import { ObjectTable, withRecovered } from './object-table.ts'
+import { ObjectTable } from './object-table.ts'
 import { QuarantineTable } from './quarantine-table.ts'
+import { ReplayTable } from './replay-table.ts'
 import { RunTable } from './run-table.ts'
+import { StateContent } from './state-content.ts'
 import { corruptState, makeParent, readStateFile, setAside, writeStateFile } from './state-file.ts'
 import { transaction } from './statements.ts'
 import { UploadTable } from './upload-table.ts'
 
 /** Throws ledger.locked, ledger.corrupt or state.corrupt, with what to do. */
-export function openLedger(o: LedgerOptions): SqliteLedger {
-  return new SqliteLedger(o)
-}
+export const openLedger = (o: LedgerOptions): SqliteLedger => new SqliteLedger(o)
 
 export class SqliteLedger implements Ledger {
   readonly #o: LedgerOptions
@@ -54,13 +59,15 @@ export class SqliteLedger implements Ledger {
   readonly #quarantine: QuarantineTable
   readonly runs: RunTable
   readonly uploads: UploadTable
+  readonly replays: ReplayTable
   /** Held by the one process that keeps state.json and tells what is requeued: the only one, or one of several. */
   #lock: { close(): void } | undefined
   readonly #putTotals: StatementSync
   readonly #active: ActiveObjects
+  readonly #state: StateContent
+  readonly #saves = new LedgerSaves()
   #meta: Meta
   #closed = false
-  #saveFailed = false
 
   constructor(o: LedgerOptions) {
     this.#o = o
@@ -75,10 +82,12 @@ export class SqliteLedger implements Ledger {
           : openDatabase(path, { readOnly: o.mode === 'readonly', isAlone: o.deferred ?? false })
       this.#objects = new ObjectTable(this.#db)
       this.#active = new ActiveObjects(this.#objects, o.nowMs)
+      this.#state = new StateContent(this.#objects, this.#active)
       this.#putTotals = this.#db.prepare(`INSERT OR REPLACE INTO meta (name, value) VALUES ('totals', ?)`)
       this.#quarantine = new QuarantineTable(this.#db, o.nowMs)
       this.runs = new RunTable(this.#db, o.nowMs)
       this.uploads = new UploadTable(this.#db, () => this.#write())
+      this.replays = new ReplayTable(this.#db, o.nowMs, { written: () => this.#write(), isMine: () => this.#isMine })
       this.#meta = readMeta(this.#db, firstHorizon(o))
       if (this.#lock) this.#reconcile(exists)
       else if (!exists) this.#meta.horizon = firstHorizon(o)
@@ -138,7 +147,7 @@ export class SqliteLedger implements Ledger {
       writeMeta(this.#db, this.#meta)
     })
     this.save()
-    if (this.#saveFailed) {
+    if (this.#saves.error !== undefined) {
       throw new StreamError(
         'ledger.corrupt',
         `cannot write ${statePath}: see the error above; state.file_path must be writable`,
@@ -202,16 +211,12 @@ export class SqliteLedger implements Ledger {
       const settled = this.#active.put(id, change)
       if (!settled) throw new StreamError('core.unbalanced', `${id} was settled but not begun`)
       const { entry, countedBytes } = settled
-      if (outcome === 'quarantined') this.#quarantine.keepObject(entry, reason ?? '')
       if (outcome === 'failed') return
-      const totals = this.#totalsNow()
-      const isLater = timeMs >= totals.lastTimeMs
-      this.#meta.totals = {
-        files: totals.files + (countedBytes === undefined ? 1 : 0),
-        bytes: totals.bytes + counts.bytes - (countedBytes ?? 0),
-        lastTimeMs: isLater ? timeMs : totals.lastTimeMs,
-        lastKey: isLater ? entry.key : totals.lastKey,
-      }
+      if (outcome === 'quarantined') this.#quarantine.keepObject(entry, reason ?? '')
+      // All of it went on now, in a replay: nothing is left to be tried again.
+      if (outcome === 'done' && countedBytes !== undefined) this.#quarantine.removeObject(id)
+      const { bytes } = counts
+      this.#meta.totals = settledTotals(this.#totalsNow(), { key: entry.key, timeMs, bytes, countedBytes })
       this.#putTotals.run(JSON.stringify(this.#meta.totals))
     })
     this.#active.remove(id)
@@ -237,42 +242,57 @@ export class SqliteLedger implements Ledger {
     return this.#quarantine.records(id)
   }
 
+  drop(ids: readonly number[]): number {
+    return this.#quarantine.drop(ids)
+  }
+
   requeue(ids: readonly number[] | 'all'): number {
     return this.#quarantine.requeue(ids)
   }
 
   requeued(): QuarantineEntry[] {
-    // Each of several would read and send it.
-    if (this.#o.mode === 'joint' && !this.#lock) return []
-    return this.#quarantine.requeued()
+    return this.#isMine ? this.#quarantine.requeued() : []
   }
 
   release(id: number, recovered: Recovered = { delivered: 0, filtered: 0 }): void {
     const entry = this.#quarantine.find(id)
     if (!entry) return
     transaction(this.#db, () => {
-      if (entry.kind === 'records') {
-        const object = this.#objects.find(entry.object.id)
-        if (object) this.#objects.put({ ...object, counts: withRecovered(object.counts, recovered) })
-      }
+      if (entry.kind === 'records') this.#objects.recovered(entry.object.id, recovered)
       this.#quarantine.remove(id)
     })
     if (entry.kind === 'records') this.#active.recovered(entry.object.id, recovered)
   }
 
+  get health(): LedgerHealth {
+    const { savedMs, error, failures } = this.#saves
+    const bytes = databaseBytes(databasePath(this.#o.statePath))
+    const failed = this.#objects.failed(this.#active.ids())
+    return { bytes, savedMs, error, failures, failed, quarantine: this.#quarantine.size() }
+  }
+
+  oldestUnfinishedMs(except: ReadonlySet<string> = new Set()): number | undefined {
+    return this.#active.oldestUnfinishedMs(except)
+  }
+
+  get console(): string | undefined {
+    return readConsole(this.#db)
+  }
+
+  set console(url: string | undefined) {
+    writeConsole(this.#db, url, this.#o.log)
+  }
+
   objects(o: Parameters<Ledger['objects']>[0] = {}): ObjectEntry[] {
-    const states = o.states ?? ['active', 'failed', 'done', 'quarantined', 'vanished', 'replaced', 'requeued']
-    const { sinceMs = 0, untilMs = Number.MAX_SAFE_INTEGER, limit = -1 } = o
-    const stored = this.#objects.list(states, { sinceMs, untilMs, limit }).filter(({ id }) => !this.#active.find(id))
-    const active = this.#active
-      .list()
-      .filter(({ state, updatedMs }) => states.includes(state) && updatedMs >= sinceMs && updatedMs <= untilMs)
-    const all = [...active, ...stored].toSorted((a, b) => b.updatedMs - a.updatedMs)
-    return o.limit === undefined ? all : all.slice(0, o.limit)
+    return this.#active.withStored(o)
   }
 
   folders(sinceMs: number): readonly string[] {
     return this.#objects.folders(sinceMs)
+  }
+
+  buckets(): readonly string[] {
+    return this.#objects.buckets()
   }
 
   listed(ids: readonly string[]): void {
@@ -293,7 +313,7 @@ export class SqliteLedger implements Ledger {
       this.#meta.horizon = movedHorizon(this.#meta.horizon, timeMs, { isBack, nowMs: nowMs() })
       this.#meta.totals = { ...this.#meta.totals, lastTimeMs: timeMs, lastKey: '' }
       this.#meta.written = [Math.floor(timeMs / 1000)]
-      this.#lastFile = ''
+      this.#state.moved()
       writeMeta(this.#db, this.#meta)
       log.warn(
         { from: iso(timeMs), readAgain: again, unfinishedLeftAlone: left },
@@ -321,7 +341,7 @@ export class SqliteLedger implements Ledger {
     if ((mode !== 'exclusive' && mode !== 'joint') || this.#closed || this.#forgotten) return
     try {
       this.#takeOver()
-      const state = this.#lock ? this.#stateFile() : undefined
+      const state = this.#lock ? this.#state.now(this.#meta, this.#o.nowMs()) : undefined
       // All the way to the disk, once: after a power cut state.json must not be ahead of the ledger.
       if (!this.#db.isTransaction) this.#db.exec('PRAGMA synchronous = FULL')
       transaction(this.#db, () => {
@@ -339,11 +359,15 @@ export class SqliteLedger implements Ledger {
       this.#active.saved()
       this.uploads.saved()
       if (state) writeStateFile(statePath, state)
-      this.#saveFailed = false
+      this.#saves.succeeded(this.#o.nowMs())
     } catch (error) {
-      if (!this.#saveFailed) log.error({ error: explainError(error), statePath }, 'cannot save; trying again')
-      this.#saveFailed = true
+      if (this.#saves.failed(error)) log.error({ error: this.#saves.error, statePath }, 'cannot save; trying again')
     }
+  }
+
+  /** What operators ask for is done by one process: each of several would read and send it. */
+  get #isMine(): boolean {
+    return this.#o.mode !== 'joint' || this.#lock !== undefined
   }
 
   /** Where nothing is written before it is asked for: now. */
@@ -356,34 +380,13 @@ export class SqliteLedger implements Ledger {
     return this.#o.mode === 'joint' ? readTotals(this.#db, this.#meta.totals) : this.#meta.totals
   }
 
-  #stateFile() {
-    const { horizon, totals } = this.#meta
-    let low = this.#objects.oldestUnfinishedMs() ?? Number.POSITIVE_INFINITY
-    for (const { timeMs } of this.#active.list()) low = Math.min(low, timeMs)
-    const bound = Math.min(low - 1, horizon.listed ? Number.MAX_SAFE_INTEGER : horizon.checkpointMs)
-    const row = this.#objects.latestFinished(Math.min(bound, Number.MAX_SAFE_INTEGER))
-    const before = this.#meta.written.at(-1) ?? 0
-    const found = row ? Math.floor(row.timeMs / 1000) : 0
-    const isOn = row !== undefined && found >= before
-    if (isOn) this.#lastFile = row.key
-    return {
-      last_processed_timestamp: isOn ? found : before,
-      last_processed_file: this.#lastFile ?? totals.lastKey,
-      total_files_processed: totals.files,
-      total_bytes_processed: totals.bytes,
-      last_updated: Math.floor(this.#o.nowMs() / 1000),
-    }
-  }
-
-  #lastFile: string | undefined
-
   async [Symbol.asyncDispose](): Promise<void> {
     this.save()
-    this.drop()
+    this.abandon()
   }
 
   /** Closes without saving: what a stop that cannot wait leaves is what a killed process leaves. */
-  drop(): void {
+  abandon(): void {
     if (this.#closed) return
     this.#closed = true
     this.#db.close()
@@ -391,6 +394,4 @@ export class SqliteLedger implements Ledger {
   }
 }
 
-function iso(ms: number): string {
-  return new Date(ms).toISOString()
-}
+const iso = (ms: number) => new Date(ms).toISOString()

@@ -74,6 +74,7 @@ const tooLong = { code: 'sink.unavailable', advice: 'make it smaller' } as const
 
 function writerTo(ports: number[], more: Partial<DatagramWriterOptions> = {}, lines: string[] = []): DatagramWriter {
   return new DatagramWriter({
+    nowMs: Date.now,
     endpoints: ports.map((port) => ({ host: '127.0.0.1', port })),
     connectTimeoutMs: 5000,
     log: testContext(lines).log,

@@ -13,12 +13,15 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Log, Signal } from '../core/component.ts'
+import type { Dependency, Finding, Log, Signal } from '../core/component.ts'
+import { type DependencyOptions, DependencyState } from '../core/dependency-state.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { Slots } from '../core/slots.ts'
 import { TimeLimit } from '../core/time-limit.ts'
 import { untilAborted } from '../core/until-aborted.ts'
 import { pollOnce } from './poll-once.ts'
+import { problemOf, timed } from '../core/findings.ts'
+import { uniqueNames } from '../core/dependency-state.ts'
 
 /** How long a batch waits for a refusal: usually, as the first one on a socket, and after a refusal. */
 const echoMs = 5
@@ -39,6 +42,7 @@ export interface DatagramWriterOptions {
   /** Longest time to look a name up; 0 for no limit. */
   readonly connectTimeoutMs: number
   readonly log: Log
+  readonly nowMs: () => number
   /** Who is sent to, for messages. */
   readonly what: 'gelf' | 'syslog'
   /** A datagram is longer than the kernel takes: whether a smaller batch may help, and what the operator can do. */
@@ -66,7 +70,34 @@ export class DatagramWriter implements AsyncDisposable {
 
   constructor(o: DatagramWriterOptions) {
     this.#o = o
-    this.#targets = o.endpoints.map(({ host, port }) => new Target(host, port))
+    const names = uniqueNames(o.endpoints.map(({ host, port }) => `${o.what} ${nameOf(host, port)}`))
+    this.#targets = o.endpoints.map(({ host, port }, i) => {
+      const target: Target = new Target(host, port, {
+        name: names[i] as string,
+        nowMs: o.nowMs,
+        probe: async (signal) => (await this.#open(target, signal)).close(),
+      })
+      return target
+    })
+  }
+
+  get dependencies(): readonly Dependency[] {
+    return this.#targets.map(({ dependency }) => dependency)
+  }
+
+  /** All that can be told without sending. */
+  async *examine(o: Signal): AsyncGenerator<Finding> {
+    for (const { dependency } of this.#targets)
+      try {
+        const { ms } = await timed((signal) => dependency.probe(signal), o)
+        yield { level: 'ok', text: `${dependency.name}: has an address and a way to it (${ms} ms)` }
+      } catch (error) {
+        yield problemOf(error, { ...o, what: dependency.name })
+      }
+    yield {
+      level: 'note',
+      text: `${this.#o.what} over UDP: nobody says whether datagrams arrive; what is lost on the way, or by a receiver that is not there, is lost`,
+    }
   }
 
   /** Every endpoint must have an address and a way to it; nothing is sent. Throws what the first, or all, throw. */
@@ -94,8 +125,11 @@ export class DatagramWriter implements AsyncDisposable {
       const failures: StreamError[] = []
       for (const target of this.#inOrder()) {
         try {
-          return await this.#writeTo(target, send, o)
+          const result = await this.#writeTo(target, send, o)
+          target.dependency.used()
+          return result
         } catch (error) {
+          target.dependency.used(error)
           if (!(error instanceof StreamError) || error.code !== 'sink.unavailable') throw error
           this.#failed(target, error)
           failures.push(error)
@@ -193,7 +227,8 @@ export class DatagramWriter implements AsyncDisposable {
     target.pausedUntilMs = Date.now() + pauseMs
   }
 
-  #tellOfLoss({ name }: Target, error: unknown): void {
+  #tellOfLoss({ name, dependency }: Target, error: unknown): void {
+    dependency.used(error)
     const nowMs = Date.now()
     if (nowMs - this.#toldOfLossAtMs < quietMs) return
     this.#toldOfLossAtMs = nowMs
@@ -242,8 +277,11 @@ class Target {
   /** Until when the others come first, ms since the epoch; 0 if it did not fail. */
   pausedUntilMs = 0
 
-  constructor(host: string, port: number) {
-    this.name = `udp://${host.includes(':') ? `[${host}]` : host}:${port}`
+  readonly dependency: DependencyState
+
+  constructor(host: string, port: number, dependency: DependencyOptions) {
+    this.name = nameOf(host, port)
+    this.dependency = new DependencyState(dependency)
     this.host = host
     this.port = port
   }
@@ -330,6 +368,10 @@ class OpenSocket implements DatagramSocket {
     this.fail(new Error('the socket was closed'))
     this.#socket.close()
   }
+}
+
+function nameOf(host: string, port: number): string {
+  return `udp://${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
 function interrupted(what: string, cause: unknown): StreamError {

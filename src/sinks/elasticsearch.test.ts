@@ -16,6 +16,7 @@ import { type Block, blockOf } from '../core/block.ts'
 import type { Batch, Context, Origin, Sink } from '../core/component.ts'
 import { Deliverer } from '../core/deliverer.ts'
 import { StreamError } from '../core/errors.ts'
+import { deliveryMetrics } from '../core/pipeline-metrics.ts'
 import type { MemoryMeter } from '../telemetry/meter.ts'
 import { elasticsearchSink } from './elasticsearch.ts'
 import { objectHash } from './elasticsearch-body.ts'
@@ -74,7 +75,9 @@ function withOwnObjects(sink: Sink): Sink {
     maxInFlight: sink.maxInFlight,
     limits: sink.limits,
     retry: sink.retry,
+    dependencies: sink.dependencies,
     check: (o) => sink.check(o),
+    examine: (o) => sink.examine(o),
     write: (batch, o) => {
       const known = batches.get(batch) ?? renamed(batch)
       batches.set(batch, known)
@@ -340,6 +343,7 @@ test('through the engine: splits, partial refusals and retries lose nothing, dou
       hard: live.signal,
       retried: () => undefined,
       broke: (error) => assert.fail(String(error)),
+      metrics: context.meter.bind(deliveryMetrics, {}),
     })
     const released: number[] = []
     const block = blockOf(records)

@@ -5,6 +5,8 @@ import type {
   Bound,
   Context,
   Definition,
+  Dependency,
+  Finding,
   Log,
   MetricSpec,
   Refused,
@@ -24,8 +26,9 @@ import {
 import { BulkEncoder } from './elasticsearch-body.ts'
 import { checkNode, checkTarget, withHint } from './elasticsearch-check.ts'
 import { type ElasticsearchConfig, elasticsearchConfig } from './elasticsearch-config.ts'
+import { examineCluster } from './elasticsearch-examine.ts'
 import { hasPlaceholder, indexAt } from './elasticsearch-index.ts'
-import { basicHeader, urlWithoutSecrets } from './http-endpoints.ts'
+import { basicHeader, type Endpoint, urlWithoutSecrets } from './http-endpoints.ts'
 import { HttpSender } from './http-sender.ts'
 import { createSigner } from './sigv4.ts'
 
@@ -42,6 +45,9 @@ export const elasticsearchMetrics = {
   },
   elasticsearch_items_refused_total: { kind: 'counter', unit: '{record}', help: 'Records refused for good.' },
 } as const satisfies Record<string, MetricSpec>
+
+const nothing = () => undefined
+const silent: Log = { debug: nothing, info: nothing, warn: nothing, error: nothing }
 
 class ElasticsearchSink implements Sink {
   readonly maxInFlight: number
@@ -67,7 +73,14 @@ class ElasticsearchSink implements Sink {
     this.retry = { minMs: retry.min, maxMs: retry.max }
     this.#metrics = context.meter.bind(elasticsearchMetrics, {})
     const sign = auth?.type === 'sigv4' ? createSigner(auth, endpoints) : undefined
-    this.#sender = new HttpSender(config, { authorization: authorizationOf(auth), sign }, context)
+    const authorization = authorizationOf(auth)
+    // Asked every few seconds: who it is need not be told each time.
+    const ask = (endpoint: Endpoint, o: Signal) => checkNode(endpoint, config, silent, o)
+    this.#sender = new HttpSender(
+      config,
+      { kind: 'elasticsearch', authorization, sign, batchBytes: batch.bytes, ask },
+      context,
+    )
     const template = index !== undefined && hasPlaceholder(index) ? index : undefined
     this.#encoder = new BulkEncoder({
       // Data streams take nothing but `create`.
@@ -85,6 +98,21 @@ class ElasticsearchSink implements Sink {
     await this.#sender.check(o, (endpoint, o) => checkNode(endpoint, this.#config, this.#log, o))
     const [first] = this.#sender.endpoints
     if (first) await checkTarget(first, this.#config, this.#log, o)
+  }
+
+  get dependencies(): readonly Dependency[] {
+    return this.#sender.dependencies
+  }
+
+  async *examine(o: Signal): AsyncGenerator<Finding> {
+    // Who may write may be refused a HEAD.
+    const isSigned = this.#config.auth?.type === 'sigv4'
+    const answering = yield* this.#sender.examine({ ...o, isSigned, judgesStatus: false })
+    yield* examineCluster(answering, this.#config, o)
+  }
+
+  sample(): void {
+    this.#sender.sample()
   }
 
   async write(batch: Batch, o: Signal): Promise<Refused | undefined> {

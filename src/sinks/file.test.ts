@@ -74,6 +74,7 @@ for (const name of ['out.log', 'out.log.gz']) {
       }
     },
     'mute',
+    'unseen',
   )
 }
 

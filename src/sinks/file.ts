@@ -1,5 +1,5 @@
 /** `file`: appends records to files, by batches that are there as a whole or not at all. */
-import { access, constants, stat } from 'node:fs/promises'
+import { access, constants, stat, statfs } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import * as z from 'zod'
 import type {
@@ -8,6 +8,8 @@ import type {
   Bound,
   Context,
   Definition,
+  Dependency,
+  Finding,
   Log,
   MetricSpec,
   Part,
@@ -15,11 +17,13 @@ import type {
   Signal,
   Sink,
 } from '../core/component.ts'
+import { DependencyState } from '../core/dependency-state.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { Slots } from '../core/slots.ts'
 import { AppendFile, gzipMember } from './append-file.ts'
 import { ndjsonBody } from './http-body.ts'
 import { batchField, retryField } from './sink-fields.ts'
+import { problemOf, timed } from '../core/findings.ts'
 
 const verbs = ['{yyyy}', '{MM}', '{dd}', '{HH}', '{pipeline}']
 /** Files kept open between batches. */
@@ -76,6 +80,7 @@ class FileSink implements Sink {
   readonly #nowMs: () => number
   readonly #log: Log
   readonly #metrics: Bound<typeof fileMetrics>
+  readonly #dependency: DependencyState
   readonly #slots = new Slots(1)
   /** Open files by path, the one used longest ago first. */
   readonly #files = new Map<string, AppendFile>()
@@ -91,6 +96,28 @@ class FileSink implements Sink {
     this.#nowMs = context.nowMs
     this.#log = context.log
     this.#metrics = context.meter.bind(fileMetrics, {})
+    const { nowMs } = context
+    this.#dependency = new DependencyState({ name: `file ${config.path}`, nowMs, probe: () => this.check() })
+  }
+
+  get dependencies(): readonly Dependency[] {
+    return [this.#dependency]
+  }
+
+  async *examine(o: Signal): AsyncGenerator<Finding> {
+    const path = resolve(this.#pathAt(this.#nowMs()))
+    try {
+      await timed(() => this.check(), o)
+      yield { level: 'ok', text: `${path} may be written` }
+      yield await timed(() => roomFor(path), o).then(({ value }) => value)
+    } catch (error) {
+      yield problemOf(error, o)
+    }
+    if (!this.#config.sync)
+      yield {
+        level: 'note',
+        text: 'sync is off: after a power failure accepted records may be missing from the file',
+      }
   }
 
   /** Looks whether the file of this hour, or the first folder that is there, may be written. */
@@ -121,9 +148,11 @@ class FileSink implements Sink {
     await this.#slots.acquire(o)
     try {
       const bytes = await this.#append(batch, o)
+      this.#dependency.used()
       this.#metrics.file_records_written_total.add(batch.count)
       this.#metrics.file_bytes_written_total.add(bytes)
     } catch (error) {
+      this.#dependency.used(error)
       if (!o.signal.aborted) this.#metrics.file_errors_total.add(1)
       throw error
     } finally {
@@ -239,6 +268,26 @@ class FileSink implements Sink {
     } finally {
       this.#slots.release()
     }
+  }
+}
+
+/** How much room there is on the disk of a file that may not be there yet. */
+async function roomFor(path: string): Promise<Finding> {
+  let at = dirname(path)
+  for (;;) {
+    const facts = await statfs(at).catch((error: unknown) => {
+      if (codeOf(error) === 'ENOENT' && dirname(at) !== at) return undefined
+      throw error
+    })
+    if (facts) {
+      const freeGib = (facts.bavail * facts.bsize) / 2 ** 30
+      const percent = Math.round((100 * facts.bavail) / Math.max(1, facts.blocks))
+      const text = `the disk of ${path} has ${freeGib.toFixed(1)} GiB left (${percent} %)`
+      // Where there are no blocks nothing can be full.
+      if (facts.blocks === 0 || percent >= 5 || freeGib >= 20) return { level: 'ok', text }
+      return { level: 'warning', text, advice: 'free space, or write to another disk: when it is full records wait' }
+    }
+    at = dirname(at)
   }
 }
 

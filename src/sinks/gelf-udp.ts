@@ -8,7 +8,7 @@
 import { randomBytes } from 'node:crypto'
 import { promisify } from 'node:util'
 import { deflate, gzip } from 'node:zlib'
-import type { Log, Signal } from '../core/component.ts'
+import type { Dependency, Finding, Log, Signal } from '../core/component.ts'
 import { type DatagramSocket, DatagramWriter } from './datagram-writer.ts'
 import type { EncodedMessages } from './gelf-encoder.ts'
 
@@ -29,6 +29,7 @@ export interface GelfDatagramOptions {
   readonly compression: 'none' | 'gzip' | 'zlib'
   readonly connectTimeoutMs: number
   readonly log: Log
+  readonly nowMs: () => number
 }
 
 /** Gives message `n` cut to `maxBytes`, or as short as it can be if that is longer. */
@@ -49,6 +50,14 @@ export class GelfDatagrams implements AsyncDisposable {
     this.#o = o
     const tooLong = { code: 'sink.unavailable', advice: 'make chunk_size smaller' } as const
     this.#writer = new DatagramWriter({ ...o, what: 'gelf', tooLong })
+  }
+
+  get dependencies(): readonly Dependency[] {
+    return this.#writer.dependencies
+  }
+
+  examine(o: Signal): AsyncIterable<Finding> {
+    return this.#writer.examine(o)
   }
 
   /** As `DatagramWriter.check`. */

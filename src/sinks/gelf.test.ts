@@ -93,6 +93,7 @@ for (const kind of ['udp', 'tcp', 'tls', 'http'] as const) {
       }
     },
     kind === 'http' ? 'answers' : 'mute',
+    kind === 'udp' ? 'unseen' : 'seen',
   )
 }
 
@@ -101,7 +102,9 @@ function memberOf(sink: Sink): Omit<Sink, 'write'> {
     maxInFlight: sink.maxInFlight,
     limits: sink.limits,
     retry: sink.retry,
+    dependencies: sink.dependencies,
     check: (o) => sink.check(o),
+    examine: (o) => sink.examine(o),
     [Symbol.asyncDispose]: () => sink[Symbol.asyncDispose](),
   }
 }

@@ -8,6 +8,8 @@ import type {
   Bound,
   Context,
   Definition,
+  Dependency,
+  Finding,
   MetricSpec,
   Refused,
   RetryWaits,
@@ -130,6 +132,9 @@ interface Carried {
 
 /** What carries the messages of a batch. */
 interface Carrier extends AsyncDisposable {
+  readonly dependencies: readonly Dependency[]
+  examine(o: Signal): AsyncIterable<Finding>
+  sample?(): void
   check(o: Signal): Promise<void>
   /** Resolves with what was cut and refused on the way; throws as `Sink.write`. */
   write(batch: Batch, messages: EncodedMessages, o: Signal): Promise<Carried>
@@ -173,6 +178,18 @@ class GelfSink implements Sink {
     await this.#carrier.check(o)
   }
 
+  get dependencies(): readonly Dependency[] {
+    return this.#carrier.dependencies
+  }
+
+  examine(o: Signal): AsyncIterable<Finding> {
+    return this.#carrier.examine(o)
+  }
+
+  sample(): void {
+    this.#carrier.sample?.()
+  }
+
   async write(batch: Batch, o: Signal): Promise<Refused | undefined> {
     const messages = this.#encoder.encode(batch)
     try {
@@ -193,16 +210,19 @@ class GelfSink implements Sink {
   }
 }
 
-function streamCarrier(config: GelfConfig, kind: 'tcp' | 'tls', { log }: Context): Carrier {
+function streamCarrier(config: GelfConfig, kind: 'tcp' | 'tls', { log, nowMs }: Context): Carrier {
   const writer = new SocketWriter({
     endpoints: config.endpoints.map(addressOf),
     tls: kind === 'tls' ? tlsOptions(config.tls) : undefined,
     connectTimeoutMs: config.connect_timeout,
     timeoutMs: config.timeout,
     log,
+    nowMs,
     what: 'gelf',
   })
   return {
+    dependencies: writer.dependencies,
+    examine: (o) => writer.examine(o),
     check: (o) => writer.connect(o),
     write: async (_batch, { data }, o) => {
       if (data.length > 0) await writer.write(data, o)
@@ -212,15 +232,18 @@ function streamCarrier(config: GelfConfig, kind: 'tcp' | 'tls', { log }: Context
   }
 }
 
-function datagramCarrier(config: GelfConfig, encoder: GelfEncoder, { log }: Context): Carrier {
+function datagramCarrier(config: GelfConfig, encoder: GelfEncoder, { log, nowMs }: Context): Carrier {
   const writer = new GelfDatagrams({
     endpoints: config.endpoints.map(addressOf),
     chunkBytes: config.chunk_size,
     compression: config.compression ?? 'gzip',
     connectTimeoutMs: config.connect_timeout,
     log,
+    nowMs,
   })
   return {
+    dependencies: writer.dependencies,
+    examine: (o) => writer.examine(o),
     check: (o) => writer.check(o),
     write: async (batch, messages, o) => {
       const shorten = (n: number, maxBytes: number) => encoder.encodeOne(batch, n, maxBytes)
@@ -239,11 +262,14 @@ function httpCarrier(config: GelfConfig, batches: number, context: Context): Car
   const compression = config.compression === 'gzip' ? 'gzip' : 'none'
   const sender = new HttpSender(
     { ...config, compression, response_header_timeout: timeout, idle_timeout: idleMs, max_connections: max_in_flight },
-    { authorization },
+    { kind: 'gelf', authorization, batchBytes: config.batch.bytes },
     context,
   )
   const poster = new HttpPoster(sender, Math.ceil(max_in_flight / batches))
   return {
+    dependencies: sender.dependencies,
+    examine: (o) => sender.examine(o),
+    sample: () => sender.sample(),
     check: (o) => sender.check(o),
     write: async (batch, messages, o) => {
       let { refused } = nothing

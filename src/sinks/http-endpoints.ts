@@ -7,7 +7,9 @@
  */
 import { Readable } from 'node:stream'
 import { type Dispatcher, errors, Pool } from 'undici'
+import { Hidden, secretsOf } from '../config/hidden.ts'
 import type { Log, RetryWaits, Signal } from '../core/component.ts'
+import type { DependencyState } from '../core/dependency-state.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { TimeLimit } from '../core/time-limit.ts'
 import { untilAborted } from '../core/until-aborted.ts'
@@ -53,17 +55,30 @@ export interface PostOptions extends Signal {
   readonly answer?: boolean
 }
 
+/** What an endpoint says to a HEAD, whatever it is. */
+export interface Greeting {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  /** When it came, ms since the epoch, and how long it took. */
+  readonly atMs: number
+  readonly tookMs: number
+}
+
 const nothing = Buffer.alloc(0)
 
 export class Endpoint {
   /** Without credentials and query: fit for logs. */
   readonly name: string
+  /** Brought up to date by what is posted. */
+  readonly dependency: DependencyState
   readonly #pool: Pool
   readonly #url: URL
   readonly #sign: Signer | undefined
   readonly #headers: Readonly<Record<string, string>>
   readonly #timeoutMs: number
   readonly #log: Log
+  /** What a receiver may send back of what it was sent, and nobody else may read. */
+  readonly #hidden: Hidden
   inFlight = 0
   /** Failures in a row, and pauses in a row. */
   #failures = 0
@@ -71,7 +86,8 @@ export class Endpoint {
   #pausedAtMs = 0
   #openUntilMs = 0
 
-  constructor(url: string, o: HttpConnection, log: Log) {
+  /** `dependency` makes the one of this endpoint, which is asked by `probe` unless it says otherwise. */
+  constructor(url: string, o: HttpConnection, log: Log, dependency: (endpoint: Endpoint) => DependencyState) {
     const parsed = new URL(url)
     const { username, password } = parsed
     parsed.username = ''
@@ -89,6 +105,7 @@ export class Endpoint {
       ...(authorization === undefined ? {} : { authorization }),
       ...Object.fromEntries(Object.entries(o.headers).map(([key, value]) => [key.toLowerCase(), value])),
     }
+    this.#hidden = new Hidden([...secretsOf(this.#headers), ...secretsOf(url)])
     this.#pool = new Pool(parsed.origin, {
       connections: o.maxConnections,
       pipelining: 1,
@@ -99,6 +116,14 @@ export class Endpoint {
       keepAliveMaxTimeout: o.idleTimeoutMs,
       connect: o.tls,
     })
+    this.dependency = dependency(this)
+  }
+
+  /** Open connections: those with a request under way, and the others. */
+  get connections(): { readonly active: number; readonly idle: number } {
+    const { connected, running } = this.#pool.stats
+    const active = Math.min(connected, running)
+    return { active, idle: connected - active }
   }
 
   /** When it may be used again, ms since the epoch; in the past if it may be used now. */
@@ -120,9 +145,12 @@ export class Endpoint {
     this.inFlight += 1
     try {
       const answer = await this.#request('POST', this.#target(o.path), body, headers, o)
+      this.dependency.used()
       this.#succeeded(startMs)
       return answer
     } catch (error) {
+      if (error instanceof StreamError && error.code === 'sink.access') this.dependency.paused(error)
+      else this.dependency.used(error)
       if (error instanceof StreamError) this.#failed(error, startMs)
       throw error
     } finally {
@@ -155,6 +183,16 @@ export class Endpoint {
       if (typeof status === 'number' && ![401, 403, 407].includes(status) && status < 500) return
       throw error
     }
+  }
+
+  /** What it says to a HEAD. Throws sink.unavailable if it says nothing. */
+  async greet(o: Signal): Promise<Greeting> {
+    const startMs = performance.now()
+    using limit = new TimeLimit(o.signal, this.#timeoutMs)
+    const { statusCode: status, headers, body } = await this.#send('HEAD', this.#url, undefined, {}, { o, limit })
+    const tookMs = performance.now() - startMs
+    await body.dump().catch(() => undefined)
+    return { status, headers, atMs: Date.now(), tookMs }
   }
 
   /** Requests that were under way when a pause began say nothing about how it is after. */
@@ -197,6 +235,25 @@ export class Endpoint {
     o: PostOptions,
   ): Promise<Buffer> {
     using limit = new TimeLimit(o.signal, this.#timeoutMs)
+    const response = await this.#send(method, url, body, given, { o, limit })
+    const { statusCode: status } = response
+    if (status >= 200 && status < 300) {
+      if (o.answer) return await this.#answerOf(response, o, limit)
+      // The status is the answer; what follows it is only read so that the connection can be used again.
+      await response.body.dump({ limit: 128 * 1024 }).catch(() => undefined)
+      return nothing
+    }
+    throw await this.#refusal(status, response)
+  }
+
+  /** The answer, whatever its status. Throws sink.unavailable if there is none. */
+  async #send(
+    method: 'POST' | 'HEAD' | 'GET',
+    url: URL,
+    body: Buffer | Buffer[] | undefined,
+    given: Readonly<Record<string, string>>,
+    { o, limit }: { readonly o: Signal; readonly limit: TimeLimit },
+  ): Promise<Dispatcher.ResponseData> {
     const { signal } = limit
     const length = Array.isArray(body) ? body.reduce((sum, piece) => sum + piece.length, 0) : body?.length
     const plain = { ...this.#headers, ...given, ...(length === undefined ? {} : { 'content-length': String(length) }) }
@@ -210,9 +267,8 @@ export class Endpoint {
           : { body: Array.isArray(body) ? Readable.from(body, { objectMode: false }) : body }),
         signal,
       })
-    let response: Dispatcher.ResponseData
     try {
-      response = await send().catch((error: unknown) => {
+      return await send().catch((error: unknown) => {
         // A kept connection that the server closed meanwhile says nothing about the server: once more, at once.
         if (isClosedSocket(error) && !signal.aborted) return send()
         throw error
@@ -220,21 +276,17 @@ export class Endpoint {
     } catch (error) {
       if (error instanceof StreamError) throw error
       if (o.signal.aborted)
-        throw new StreamError('run.aborted', `post to ${this.name} interrupted by the stop`, { cause: error })
+        throw new StreamError('run.aborted', `request to ${this.name} interrupted by the stop`, { cause: error })
       const why = limit.isOver ? `no answer within timeout (${this.#timeoutMs / 1000} s)` : ''
-      throw new StreamError('sink.unavailable', `cannot post to ${this.name}${why === '' ? '' : `: ${why}`}`, {
-        cause: error,
-        data: { endpoint: this.name, timeout: isTimeout(error) || limit.isOver },
-      })
+      throw new StreamError(
+        'sink.unavailable',
+        `cannot ${method === 'POST' ? 'post to' : 'reach'} ${this.name}${why === '' ? '' : `: ${why}`}`,
+        {
+          cause: error,
+          data: { endpoint: this.name, timeout: isTimeout(error) || limit.isOver },
+        },
+      )
     }
-    const { statusCode: status } = response
-    if (status >= 200 && status < 300) {
-      if (o.answer) return await this.#answerOf(response, o, limit)
-      // The status is the answer; what follows it is only read so that the connection can be used again.
-      await response.body.dump({ limit: 128 * 1024 }).catch(() => undefined)
-      return nothing
-    }
-    throw await this.#refusal(status, response)
   }
 
   /** The whole answer: where it says what became of each record, half of it says nothing. */
@@ -243,7 +295,7 @@ export class Endpoint {
       return Buffer.from(await response.body.arrayBuffer())
     } catch (error) {
       if (o.signal.aborted)
-        throw new StreamError('run.aborted', `post to ${this.name} interrupted by the stop`, { cause: error })
+        throw new StreamError('run.aborted', `request to ${this.name} interrupted by the stop`, { cause: error })
       throw new StreamError('sink.unavailable', `the answer of ${this.name} broke off`, {
         cause: error,
         data: { endpoint: this.name, timeout: isTimeout(error) || limit.isOver },
@@ -252,7 +304,7 @@ export class Endpoint {
   }
 
   async #refusal(status: number, response: Dispatcher.ResponseData): Promise<StreamError> {
-    const words = await readWords(response.body)
+    const words = this.#hidden.in(await readWords(response.body))
     const message = `${this.name} answered ${status}${words === '' ? '' : `: ${words}`}`
     const data = { endpoint: this.name, status }
     const retryAfterMs = retryAfter(response.headers['retry-after'])

@@ -1,10 +1,13 @@
 /** Posts bodies to whichever of several endpoints is least busy and healthy; what every HTTP-shaped sink stands on. */
 import * as z from 'zod'
 import { duration, secret } from '../config/fields.ts'
-import type { Bound, Context, MetricSpec, Signal } from '../core/component.ts'
+import type { Bound, Context, Dependency, Finding, Signal } from '../core/component.ts'
+import { DependencyState, uniqueNames } from '../core/dependency-state.ts'
 import { StreamError } from '../core/errors.ts'
 import { gzipped } from './http-body.ts'
-import { Endpoint, type PostOptions, type Signer } from './http-endpoints.ts'
+import { Endpoint, type PostOptions, type Signer, urlWithoutSecrets } from './http-endpoints.ts'
+import { examineEndpoint } from './http-examine.ts'
+import { senderMetrics, senderStateMetrics } from './http-sender-metrics.ts'
 import { retryField } from './sink-fields.ts'
 import { tlsOptions, tlsSchema } from './tls.ts'
 
@@ -45,34 +48,35 @@ export const senderFields = {
 const senderSchema = z.strictObject(senderFields)
 export type SenderConfig = z.output<typeof senderSchema>
 
-export const senderMetrics = {
-  http_batches_sent_total: { kind: 'counter', unit: '{batch}', help: 'Batches accepted by the receiver.' },
-  http_lines_sent_total: { kind: 'counter', unit: '{line}', help: 'Records accepted by the receiver.' },
-  http_bytes_sent_total: { kind: 'counter', unit: 'By', help: 'Bytes of accepted batches, before compression.' },
-  http_errors_total: { kind: 'counter', unit: '{error}', help: 'Requests that failed, of whatever kind.' },
-  http_network_errors_total: { kind: 'counter', unit: '{error}', help: 'Requests without an answer.' },
-  http_timeout_errors_total: { kind: 'counter', unit: '{error}', help: 'Requests whose answer took too long.' },
-  http_server_errors_total: { kind: 'counter', unit: '{error}', help: 'Answers with a status of 500 and above.' },
-  http_request_duration_seconds: {
-    kind: 'histogram',
-    unit: 's',
-    help: 'From sending a request to its answer, failures too.',
-  },
-} as const satisfies Record<string, MetricSpec>
+export interface SenderOptions {
+  /** First word of the names of its endpoints. */
+  readonly kind: string
+  /** Value of the Authorization header. */
+  readonly authorization?: string | undefined
+  /** Gives the headers of a request that proves itself in another way. */
+  readonly sign?: Signer | undefined
+  /** Bytes of a full batch. */
+  readonly batchBytes: number
+  /** What an endpoint is asked to show that it is there, in the place of a HEAD; writes nothing. */
+  readonly ask?: (endpoint: Endpoint, o: Signal) => Promise<void>
+}
 
 export class HttpSender implements AsyncDisposable {
   readonly #compression: SenderConfig['compression']
   readonly #endpoints: Endpoint[]
   readonly #metrics: Bound<typeof senderMetrics>
+  readonly #states: Bound<typeof senderStateMetrics>
+  readonly #config: SenderConfig
+  /** Bytes of requests under way, and most of them. */
+  #inFlightBytes = 0
+  readonly #mostBytes: number
 
-  /** `authorization` is the value of that header, `sign` gives the headers of a request that proves itself in another way. */
-  constructor(
-    config: SenderConfig,
-    o: { readonly authorization?: string | undefined; readonly sign?: Signer | undefined },
-    context: Context,
-  ) {
+  constructor(config: SenderConfig, o: SenderOptions, context: Context) {
+    this.#config = config
     this.#compression = config.compression
+    this.#mostBytes = config.max_in_flight * o.batchBytes
     this.#metrics = context.meter.bind(senderMetrics, {})
+    this.#states = context.meter.bind(senderStateMetrics, { component: 'http_sender' })
     const connection = {
       headers: config.headers,
       authorization: o.authorization,
@@ -84,7 +88,43 @@ export class HttpSender implements AsyncDisposable {
       idleTimeoutMs: config.idle_timeout,
       maxConnections: config.max_connections,
     }
-    this.#endpoints = config.endpoints.map((url) => new Endpoint(url, connection, context.log))
+    const names = uniqueNames(config.endpoints.map((url) => `${o.kind} ${urlWithoutSecrets(url)}`))
+    const { nowMs, log } = context
+    this.#endpoints = config.endpoints.map((url, i) => {
+      const name = names[i] as string
+      return new Endpoint(url, connection, log, (endpoint) => {
+        const probe = (signal: Signal) => (o.ask ? o.ask(endpoint, signal) : endpoint.probe(signal))
+        return new DependencyState({ name, nowMs, probe })
+      })
+    })
+  }
+
+  get dependencies(): readonly Dependency[] {
+    return this.#endpoints.map(({ dependency }) => dependency)
+  }
+
+  /** Brings up to date what is not counted as it happens. */
+  sample(): void {
+    let active = 0
+    let idle = 0
+    for (const { connections } of this.#endpoints) {
+      active += connections.active
+      idle += connections.idle
+    }
+    this.#states.http_active_connections.set(active)
+    this.#states.http_idle_connections.set(idle)
+    this.#states.http_buffer_utilization_ratio.set(Math.min(1, this.#inFlightBytes / this.#mostBytes))
+  }
+
+  /** Whether each endpoint answers, how soon, with which certificate and clock. Returns those that do. */
+  async *examine(
+    o: Signal & { readonly isSigned?: boolean; readonly judgesStatus?: boolean },
+  ): AsyncGenerator<Finding, readonly Endpoint[]> {
+    const tls = tlsOptions(this.#config.tls)
+    const answering: Endpoint[] = []
+    for (const endpoint of this.#endpoints)
+      if (yield* examineEndpoint(endpoint, { ...o, tls })) answering.push(endpoint)
+    return answering
   }
 
   get endpoints(): readonly Endpoint[] {
@@ -118,6 +158,16 @@ export class HttpSender implements AsyncDisposable {
       bytes = await gzipped(Array.isArray(body) ? Buffer.concat(body) : body)
       sent['content-encoding'] = 'gzip'
     }
+    const weight = lengthOf(body)
+    this.#inFlightBytes += weight
+    try {
+      return await this.#postToAny(bytes, sent, o)
+    } finally {
+      this.#inFlightBytes -= weight
+    }
+  }
+
+  async #postToAny(bytes: Buffer | Buffer[], sent: Readonly<Record<string, string>>, o: PostOptions): Promise<Buffer> {
     const tried = new Set<Endpoint>()
     let failure: StreamError | undefined
     for (let endpoint = this.#next(tried); endpoint; endpoint = this.#next(tried)) {
@@ -131,7 +181,7 @@ export class HttpSender implements AsyncDisposable {
         if (error.kind !== 'transient' || error.code === 'run.aborted') throw error
         failure = error
       } finally {
-        this.#metrics.http_request_duration_seconds.record((performance.now() - startMs) / 1000)
+        this.#states.http_request_duration_seconds.record((performance.now() - startMs) / 1000)
       }
     }
     const waitMs = Math.min(...this.#endpoints.map(({ openUntilMs }) => openUntilMs)) - Date.now()
@@ -168,4 +218,8 @@ export class HttpSender implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#endpoints.map((endpoint) => endpoint.close()))
   }
+}
+
+function lengthOf(body: Buffer | Buffer[]): number {
+  return Array.isArray(body) ? body.reduce((sum, piece) => sum + piece.length, 0) : body.length
 }

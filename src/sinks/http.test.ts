@@ -232,7 +232,7 @@ test('check says which endpoint does not answer, and a missing certificate file 
   await withInputs([{}, {}], async (alive, dead) => {
     await dead.close()
     await using sink = sinkOf({ endpoints: [alive.url, dead.url] })
-    assert.match((await codeOf(sink.check(live)))?.message ?? '', new RegExp(`cannot post to ${dead.url}`))
+    assert.match((await codeOf(sink.check(live)))?.message ?? '', new RegExp(`cannot reach ${dead.url}`))
     assert.throws(
       () => sinkOf({ endpoints: [alive.url], tls: { ca_file: '/nowhere/ca.pem' } }),
       /cannot read tls.ca_file \/nowhere\/ca.pem/,

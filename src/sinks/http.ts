@@ -1,7 +1,18 @@
 /** `http`: batches as POST requests, to whichever of the endpoints is least busy. */
 import * as z from 'zod'
 import { recordAt } from '../core/block.ts'
-import type { Batch, BatchLimits, Context, Definition, Refused, RetryWaits, Signal, Sink } from '../core/component.ts'
+import type {
+  Batch,
+  BatchLimits,
+  Context,
+  Definition,
+  Dependency,
+  Finding,
+  Refused,
+  RetryWaits,
+  Signal,
+  Sink,
+} from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
 import { arrayBody, ndjsonBody } from './http-body.ts'
 import { basicHeader, urlWithoutSecrets } from './http-endpoints.ts'
@@ -48,11 +59,23 @@ export class HttpSink implements Sink {
     const authorization =
       auth &&
       (auth.type === 'bearer' ? `Bearer ${auth.token.reveal()}` : basicHeader(auth.username, auth.password.reveal()))
-    this.#sender = new HttpSender(config, { authorization }, context)
+    this.#sender = new HttpSender(config, { kind: 'http', authorization, batchBytes: batch.bytes }, context)
   }
 
   async check(o: Signal): Promise<void> {
     await this.#sender.check(o)
+  }
+
+  get dependencies(): readonly Dependency[] {
+    return this.#sender.dependencies
+  }
+
+  examine(o: Signal): AsyncIterable<Finding> {
+    return this.#sender.examine(o)
+  }
+
+  sample(): void {
+    this.#sender.sample()
   }
 
   async write(batch: Batch, o: Signal): Promise<Refused | undefined> {

@@ -1,26 +1,22 @@
 /** The brokers of a Kafka cluster: connections, which versions they speak, and who leads which partition of the topic. */
 import { isIP } from 'node:net'
-import {
-  type API,
-  apiVersionsV0,
-  apiVersionsV3,
-  Connection,
-  type ConnectionOptions,
-  initProducerIdV1,
-  initProducerIdV2,
-  initProducerIdV3,
-  initProducerIdV4,
-  metadataV7,
-  metadataV8,
-  metadataV9,
-  metadataV10,
-  metadataV11,
-  metadataV12,
-} from '@platformatic/kafka'
-import type { Signal } from '../core/component.ts'
+import { Connection, type ConnectionOptions } from '@platformatic/kafka'
+import type { Dependency, Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
 import { untilAborted as untilAbortedBy } from '../core/until-aborted.ts'
-import { version } from '../telemetry/version.ts'
+import {
+  type BrokerAddress,
+  describeConfigsApis,
+  initProducerIdApis,
+  type Link,
+  metadataApis,
+  metadataOf,
+  nameOf,
+  newest,
+  tooOld,
+  versionsOf,
+} from './kafka-apis.ts'
+import { KafkaBrokers } from './kafka-brokers.ts'
 import { codeName, foreignFailure, protocolFailure } from './kafka-errors.ts'
 import { type ProduceAnswer, type ProduceRequest, produce, produceApi } from './kafka-produce.ts'
 
@@ -28,12 +24,9 @@ import { type ProduceAnswer, type ProduceRequest, produce, produceApi } from './
 const metadataMaxAgeMs = 300_000
 /** Bit of WRITE in authorized operations: `org.apache.kafka.common.acl.AclOperation`. */
 const writeOperation = 1 << 4
+/** `ConfigResource.Type` of a topic. */
+const topicResource = 2 as const
 const operationsUnknown = -2147483648
-
-export interface BrokerAddress {
-  readonly host: string
-  readonly port: number
-}
 
 /** What is known of the topic: leaders[p] leads partition p, undefined if nobody does. */
 export interface Topic {
@@ -47,39 +40,22 @@ export interface ProducerIdentity {
   readonly producerEpoch: number
 }
 
-/** A connection that is ready: authenticated, and it is known what the broker speaks. */
-interface Link {
-  readonly address: BrokerAddress
-  readonly connection: Connection
-  readonly versions: ReadonlyMap<number, { readonly min: number; readonly max: number }>
-  /** The broker wants nothing before this time; ms of the monotonic clock. */
-  pausedUntilMs: number
-  /** True when it has answered more than which versions it speaks. */
-  isProven: boolean
+/** What a cluster says of itself and of the topic. */
+export interface ClusterFacts {
+  readonly clusterId: string | undefined
+  readonly brokers: number
+  readonly partitions: ReadonlyArray<{
+    readonly leaderId: number
+    readonly replicaNodes: readonly number[]
+    readonly isrNodes: readonly number[]
+  }>
 }
-
-type MetadataApi = typeof metadataV12.api
-type InitProducerIdApi = typeof initProducerIdV4.api
-/** Newest first. Metadata 7 and InitProducerId 1 came with Kafka 2.1 and before. */
-const metadataApis: readonly MetadataApi[] = [
-  metadataV12,
-  metadataV11,
-  metadataV10,
-  metadataV9,
-  metadataV8,
-  metadataV7,
-].map(({ api }) => api)
-const initProducerIdApis: readonly InitProducerIdApi[] = [
-  initProducerIdV4,
-  initProducerIdV3,
-  initProducerIdV2,
-  initProducerIdV1,
-].map(({ api }) => api)
 
 export interface ClusterOptions {
   readonly brokers: readonly BrokerAddress[]
   readonly topic: string
   readonly clientId: string
+  readonly nowMs: () => number
   readonly connection: ConnectionOptions
 }
 
@@ -94,12 +70,64 @@ export class KafkaCluster implements AsyncDisposable {
   /** Brokers to ask, the configured ones and those they told of; `#nextBroker` counts on when one fails. */
   #brokers: readonly BrokerAddress[]
   #nextBroker = 0
+  /** What the use of each broker shows. */
+  readonly #states: KafkaBrokers
   /** Aborted when the sink is disposed. */
   readonly #closing = new AbortController()
 
   constructor(o: ClusterOptions) {
     this.#o = o
     this.#brokers = o.brokers
+    this.#states = new KafkaBrokers({ nowMs: o.nowMs, probe: (address, signal) => this.#probe(address, signal) })
+    this.#states.keep(o.brokers)
+  }
+
+  /** The configured brokers and those that they told of. */
+  get dependencies(): readonly Dependency[] {
+    return this.#states.dependencies
+  }
+
+  /** A request to write was answered, or not. */
+  used(address: BrokerAddress, error?: StreamError): void {
+    this.#states.used(address, error)
+  }
+
+  /** What the cluster says of itself and of the topic. Throws as `topic`. */
+  async describe(o: Signal): Promise<ClusterFacts> {
+    const { topic } = this.#o
+    const what = `cannot find topic ${topic}`
+    return await this.#onAnyBroker(what, o, async (link) => {
+      const answer = await metadataOf(newest(link, metadataApis, 'Metadata'), link.connection, topic)
+      const { partitions } = found(answer, topic)
+      return { clusterId: answer.clusterId ?? undefined, brokers: answer.brokers.length, partitions }
+    })
+  }
+
+  /** Settings of the topic by name. Throws if the cluster does not tell them: Kafka before 2.8, or a right that is missing. */
+  async settings(names: readonly string[], o: Signal): Promise<ReadonlyMap<string, string>> {
+    const { topic } = this.#o
+    const what = `cannot read the settings of topic ${topic}`
+    return await this.#onAnyBroker(what, o, async (link) => {
+      const api = newest(link, describeConfigsApis, 'DescribeConfigs')
+      const asked = [{ resourceType: topicResource, resourceName: topic, configurationKeys: [...names] }]
+      const { results } = await api.async(link.connection, asked, false, false)
+      const configs = results.flatMap((result) => result.configs)
+      return new Map(configs.flatMap(({ name, value }) => (typeof value === 'string' ? [[name, value] as const] : [])))
+    })
+  }
+
+  /** Whether this broker knows the topic. */
+  async #probe(address: BrokerAddress, o: Signal): Promise<void> {
+    const { topic } = this.#o
+    const ask = async () => {
+      const link = await this.#link(address)
+      found(await metadataOf(newest(link, metadataApis, 'Metadata'), link.connection, topic), topic)
+    }
+    try {
+      await untilAborted(ask(), o.signal)
+    } catch (error) {
+      throw foreignFailure(`cannot find topic ${topic} at ${nameOf(address)}`, error)
+    }
   }
 
   /** Who leads the partitions; asked again when it is old or was found wrong. Throws if there is no such topic for us. */
@@ -169,24 +197,20 @@ export class KafkaCluster implements AsyncDisposable {
     const { topic } = this.#o
     const what = `cannot find topic ${topic}`
     const brokers = new Map<number, BrokerAddress>()
-    const found = await this.#onAnyBroker(what, undefined, async (link) => {
-      const answer = await metadataOf(newest(link, metadataApis, 'Metadata'), link.connection, topic)
-      for (const { nodeId, host, port } of answer.brokers) brokers.set(nodeId, { host, port })
-      return answer.topics.find(({ name }) => name === topic)
-    })
-    const code = found?.errorCode ?? 3
-    if (!found || (code !== 0 && codeName(code) !== 'LEADER_NOT_AVAILABLE')) {
-      const failure = protocolFailure(what, code)
-      // What a write may wait for, the operator has to mend here: the cluster knows no such topic.
-      throw codeName(code) === 'UNKNOWN_TOPIC_OR_PARTITION' ? new StreamError('sink.access', failure.message) : failure
-    }
-    // Without partitions there is nowhere to put a record; they come when somebody leads them.
-    if (found.partitions.length === 0) throw protocolFailure(what, 5)
+    const { partitions, topicAuthorizedOperations: operations } = await this.#onAnyBroker(
+      what,
+      undefined,
+      async (link) => {
+        const answer = await metadataOf(newest(link, metadataApis, 'Metadata'), link.connection, topic)
+        for (const { nodeId, host, port } of answer.brokers) brokers.set(nodeId, { host, port })
+        return found(answer, topic)
+      },
+    )
     const configured = new Set(this.#o.brokers.map(nameOf))
     this.#brokers = [...this.#o.brokers, ...[...brokers.values()].filter((it) => !configured.has(nameOf(it)))]
-    const leaders = new Array<BrokerAddress | undefined>(found.partitions.length).fill(undefined)
-    for (const { partitionIndex, leaderId } of found.partitions) leaders[partitionIndex] = brokers.get(leaderId)
-    const operations = found.topicAuthorizedOperations
+    this.#states.keep(this.#brokers)
+    const leaders = new Array<BrokerAddress | undefined>(partitions.length).fill(undefined)
+    for (const { partitionIndex, leaderId } of partitions) leaders[partitionIndex] = brokers.get(leaderId)
     const isWritable = operations === operationsUnknown ? undefined : (operations & writeOperation) !== 0
     this.#topic = { leaders, isWritable }
     this.#topicAtMs = performance.now()
@@ -205,6 +229,7 @@ export class KafkaCluster implements AsyncDisposable {
           link = it
           const answer = await ask(it)
           it.isProven = true
+          this.#states.used(address)
           return answer
         })
         return await (o ? untilAborted(asked, o.signal) : asked)
@@ -213,6 +238,7 @@ export class KafkaCluster implements AsyncDisposable {
         const isLoginMissing = link && !link.isProven && !link.connection.isConnected() && !this.#o.connection.sasl
         const hint = isLoginMissing ? ' (does the listener want a login? then set auth)' : ''
         const failure = foreignFailure(`${what} at ${nameOf(address)}${hint}`, error)
+        this.#states.used(address, failure)
         // The others would say the same of a login or a right.
         if (failure.code === 'sink.access') throw failure
         if (link) this.#end(link.connection)
@@ -302,50 +328,19 @@ export class KafkaCluster implements AsyncDisposable {
   }
 }
 
-/** Metadata of one topic. Errors of topics are data here; the library throws them with the answer inside. */
-async function metadataOf(api: MetadataApi, connection: Connection, topic: string) {
-  try {
-    // The rights are in the answer of versions 8 to 12; older ones leave the wish out.
-    return await api.async(connection, [topic], false, true)
-  } catch (error) {
-    if (error instanceof AggregateError && 'response' in error && error.response !== undefined)
-      return error.response as Awaited<ReturnType<MetadataApi['async']>>
-    throw error
+/** The topic in the answer. Throws what the cluster says, if that is no topic to write to. */
+function found(answer: Awaited<ReturnType<typeof metadataOf>>, topic: string) {
+  const what = `cannot find topic ${topic}`
+  const told = answer.topics.find(({ name }) => name === topic)
+  const code = told?.errorCode ?? 3
+  if (!told || (code !== 0 && codeName(code) !== 'LEADER_NOT_AVAILABLE')) {
+    const failure = protocolFailure(what, code)
+    // What a write may wait for, the operator has to mend here: the cluster knows no such topic.
+    throw codeName(code) === 'UNKNOWN_TOPIC_OR_PARTITION' ? new StreamError('sink.access', failure.message) : failure
   }
-}
-
-async function versionsOf(connection: Connection): Promise<Link['versions']> {
-  const ask = async () => {
-    try {
-      return await apiVersionsV3.api.async(connection, 's3-streamer', version)
-    } catch (error) {
-      // KIP-511: a broker that is older than version 3 says so in the form of version 0.
-      if (!(error instanceof AggregateError)) throw error
-      return await apiVersionsV0.api.async(connection, '', '')
-    }
-  }
-  const { apiKeys } = await ask()
-  return new Map(apiKeys.map(({ apiKey, minVersion, maxVersion }) => [apiKey, { min: minVersion, max: maxVersion }]))
-}
-
-function newest<A extends API<never, unknown>>(link: Link, apis: readonly A[], name: string): A {
-  const range = link.versions.get(apis[0]?.key ?? -1)
-  const api = apis.find(({ version }) => range !== undefined && version >= range.min && version <= range.max)
-  if (!api) throw tooOld(nameOf(link.address), name, range)
-  return api
-}
-
-function tooOld(broker: string, api: string, range: { min: number; max: number } | undefined): StreamError {
-  const speaks = range ? `versions ${range.min} to ${range.max}` : 'none'
-  return new StreamError(
-    'sink.access',
-    `cannot write to ${broker}: of ${api} it speaks ${speaks}, and this sink none of those (Kafka 2.1 or later is needed)`,
-  )
-}
-
-/** `host:port`, as the configuration writes it. */
-export function nameOf({ host, port }: BrokerAddress): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+  // Without partitions there is nowhere to put a record; they come when somebody leads them.
+  if (told.partitions.length === 0) throw protocolFailure(what, 5)
+  return told
 }
 
 /** The promise's outcome, or a throw as soon as the signal is aborted; the work itself goes on and is ignored. */

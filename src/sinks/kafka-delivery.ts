@@ -13,7 +13,8 @@
  */
 import type { Batch, Bound, Log, MetricSpec, Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
-import { type BrokerAddress, type KafkaCluster, nameOf, type ProducerIdentity, type Topic } from './kafka-cluster.ts'
+import { type BrokerAddress, nameOf } from './kafka-apis.ts'
+import type { KafkaCluster, ProducerIdentity, Topic } from './kafka-cluster.ts'
 import { codeName, foreignFailure, protocolFailure, verdictOf } from './kafka-errors.ts'
 import { partitionRuns, type RecordKeys } from './kafka-keys.ts'
 import type { PartitionAnswer } from './kafka-produce.ts'
@@ -220,6 +221,7 @@ export class KafkaDelivery {
     } catch (error) {
       const failure = foreignFailure(`cannot write to topic ${this.#tools.topic} on ${nameOf(leader)}`, error)
       if (failure.code === 'run.aborted') throw failure
+      cluster.used(leader, failure)
       // Its partitions may have moved to another broker.
       cluster.forgetTopic()
       for (const { partition } of batches) fail(partition, failure, false)
@@ -227,16 +229,23 @@ export class KafkaDelivery {
     } finally {
       metrics.kafka_request_duration_seconds.record((performance.now() - startMs) / 1000)
     }
+    let unable: StreamError | undefined
+    const note = (partition: number, error: StreamError, isSoon: boolean) => {
+      // One that sends us to another broker, or to a new producer, is well.
+      if (!isSoon) unable ??= error
+      fail(partition, error, isSoon)
+    }
     for (const head of batches) {
       const answer = answers.get(head.partition)
-      if (answer) await this.#settle(head, answer, fail)
+      if (answer) await this.#settle(head, answer, note)
       else
-        fail(
+        note(
           head.partition,
           new StreamError('sink.unavailable', `${this.#what(head)}: the broker did not answer for it`),
           false,
         )
     }
+    cluster.used(leader, unable)
   }
 
   /** Invariants 2 and 3: a number is given once, and the same until the fate of the records is known. */

@@ -1,10 +1,21 @@
 /** What `kafka` does; its configuration and notes are in kafka.ts. */
-import type { Batch, BatchLimits, Context, Refused, RetryWaits, Signal, Sink } from '../core/component.ts'
+import type {
+  Batch,
+  BatchLimits,
+  Context,
+  Dependency,
+  Finding,
+  Refused,
+  RetryWaits,
+  Signal,
+  Sink,
+} from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
 import { type KafkaConfig, parseBroker } from './kafka.ts'
 import { KafkaCluster, type Topic } from './kafka-cluster.ts'
 import { type DeliveryTools, KafkaDelivery, kafkaMetrics, Producer } from './kafka-delivery.ts'
 import { protocolFailure } from './kafka-errors.ts'
+import { examineKafka } from './kafka-examine.ts'
 import { keysOf } from './kafka-keys.ts'
 import { RecordEncoder } from './kafka-records.ts'
 import { tlsOptions } from './tls.ts'
@@ -34,6 +45,7 @@ export class KafkaSink implements Sink {
       brokers: config.brokers.map(parseBroker),
       topic,
       clientId: config.client_id,
+      nowMs: context.nowMs,
       connection: {
         connectTimeout: config.connect_timeout,
         requestTimeout: config.timeout,
@@ -79,6 +91,14 @@ export class KafkaSink implements Sink {
     await Promise.all([...addresses.values()].map((address) => this.#cluster.connect(address, o)))
     // Brokers before 2.8 want a right of its own for this. The id is put to use by the first write.
     this.#freeProducers.push(new Producer(await this.#cluster.newProducer(o)))
+  }
+
+  get dependencies(): readonly Dependency[] {
+    return this.#cluster.dependencies
+  }
+
+  examine(o: Signal): AsyncIterable<Finding> {
+    return examineKafka(this.#cluster, this.#config, o)
   }
 
   async write(batch: Batch, o: Signal): Promise<Refused | undefined> {

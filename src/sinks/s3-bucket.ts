@@ -1,7 +1,26 @@
 /** Whether a bucket is there and ours to write to, as far as that can be told without writing. */
 import { HeadBucketCommand, ListObjectsV2Command, type S3Client } from '@aws-sdk/client-s3'
 import type { Log, Signal } from '../core/component.ts'
+import { DependencyState } from '../core/dependency-state.ts'
 import { s3Failure, s3SinkError } from './s3-sink-errors.ts'
+
+/** The bucket as one thing that the sink depends on; it is asked by a HEAD. */
+export function bucketDependency(o: {
+  readonly client: S3Client
+  readonly bucket: string
+  readonly prefix: string
+  readonly nowMs: () => number
+}): DependencyState {
+  const { client, bucket, prefix, nowMs } = o
+  return new DependencyState({
+    name: `s3 s3://${bucket}`,
+    nowMs,
+    probe: ({ signal }) => checkBucket(client, { bucket, prefix, log: silent, signal }),
+  })
+}
+
+const nothing = () => undefined
+const silent: Log = { debug: nothing, info: nothing, warn: nothing, error: nothing }
 
 /**
  * Throws sink.access if the bucket is missing, in another region, or the credentials are wrong. Credentials that may not look at the

@@ -1,8 +1,11 @@
 /** The `s3` sink for whole objects: which upload an object gets, and what an earlier one has left. */
 import type { S3Client } from '@aws-sdk/client-s3'
 import { createS3Client } from '../aws/connection.ts'
+import { RequestWatch } from '../aws/request-watch.ts'
 import type {
   Bound,
+  Dependency,
+  Finding,
   ListedObject,
   ObjectSink,
   ObjectSinkContext,
@@ -10,11 +13,13 @@ import type {
   RetryWaits,
   Signal,
 } from '../core/component.ts'
+import type { DependencyState } from '../core/dependency-state.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import type { UploadEntry, UploadedPart } from '../ledger/ledger.ts'
 import { crc64FromBase64 } from './crc64.ts'
-import { checkBucket } from './s3-bucket.ts'
+import { bucketDependency, checkBucket } from './s3-bucket.ts'
 import type { S3ObjectsConfig } from './s3-config.ts'
+import { examineBucket } from './s3-examine.ts'
 import { fixedPrefix, ObjectKeys } from './s3-key.ts'
 import { crcOfParts, MultipartUpload, partsOf, type UploadOptions } from './s3-upload.ts'
 import { isCopyOf, keptHeaders } from './s3-upload-headers.ts'
@@ -48,6 +53,8 @@ class S3Objects implements ObjectSink {
   readonly #context: ObjectSinkContext
   readonly #keys: ObjectKeys
   readonly #client: S3Client
+  readonly #watch: RequestWatch
+  readonly #dependency: DependencyState
   readonly #requests: UploadRequests
   readonly #metrics: Bound<typeof s3ObjectMetrics>
   readonly #options: UploadOptions
@@ -67,7 +74,11 @@ class S3Objects implements ObjectSink {
     this.#keys = new ObjectKeys(config.key, pipeline)
     // The caller bounds how many requests there are: one that waited for a connection would look like one that cannot connect.
     this.#client = createS3Client(config, Number.POSITIVE_INFINITY, { idleMs: timeoutMs, maxAttempts: 1 })
-    this.#requests = new UploadRequests({ client: this.#client, bucket, checksum, idleMs: timeoutMs, log })
+    this.#watch = new RequestWatch(this.#client, () => undefined)
+    const prefix = fixedPrefix(config.key, pipeline)
+    this.#dependency = bucketDependency({ client: this.#client, bucket, prefix, nowMs: context.nowMs })
+    const used = (error?: unknown) => this.#dependency.used(error)
+    this.#requests = new UploadRequests({ client: this.#client, bucket, checksum, idleMs: timeoutMs, log, used })
     this.#metrics = meter.bind(s3ObjectMetrics, {})
     const verifier = new Verifier({ requests: this.#requests, verify, timeoutMs, log, metrics: this.#metrics })
     this.#options = { requests: this.#requests, verifier, ifExists: config.if_exists, log }
@@ -78,6 +89,17 @@ class S3Objects implements ObjectSink {
     const { bucket, key } = this.#config
     const { log, pipeline } = this.#context
     await checkBucket(this.#client, { bucket, prefix: fixedPrefix(key, pipeline), log, signal })
+  }
+
+  get dependencies(): readonly Dependency[] {
+    return [this.#dependency]
+  }
+
+  examine(o: Signal): AsyncIterable<Finding> {
+    const prefix = fixedPrefix(this.#config.key, this.#context.pipeline)
+    const { bucket, endpoint } = this.#config
+    const hasEndpoint = endpoint !== undefined
+    return examineBucket({ hasEndpoint, client: this.#client, watch: this.#watch, bucket, prefix, hasUploads: true }, o)
   }
 
   placeOf(object: ListedObject): string {

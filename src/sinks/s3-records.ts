@@ -3,23 +3,28 @@ import { promisify } from 'node:util'
 import { gzip, constants as zlib, zstdCompress } from 'node:zlib'
 import type { S3Client } from '@aws-sdk/client-s3'
 import { createS3Client } from '../aws/connection.ts'
+import { RequestWatch } from '../aws/request-watch.ts'
 import type {
   Batch,
   BatchLimits,
   Bound,
   Context,
+  Dependency,
+  Finding,
   MetricSpec,
   Refused,
   RetryWaits,
   Signal,
   Sink,
 } from '../core/component.ts'
+import type { DependencyState } from '../core/dependency-state.ts'
 import { StreamError } from '../core/errors.ts'
 import { Slots } from '../core/slots.ts'
 import { crc64Of, crc64ToBase64 } from './crc64.ts'
 import { ndjsonBody } from './http-body.ts'
-import { checkBucket } from './s3-bucket.ts'
+import { bucketDependency, checkBucket } from './s3-bucket.ts'
 import type { S3RecordsConfig } from './s3-config.ts'
+import { examineBucket } from './s3-examine.ts'
 import { fixedPrefix, RecordKeys, recordText } from './s3-key.ts'
 import { groupId, groupRecords, type RecordGroup } from './s3-record-group.ts'
 import { metadataValue, storedAs } from './s3-stored-as.ts'
@@ -50,6 +55,8 @@ export class S3RecordSink implements Sink {
   readonly #context: Context
   readonly #keys: RecordKeys
   readonly #client: S3Client
+  readonly #watch: RequestWatch
+  readonly #dependency: DependencyState
   readonly #requests: UploadRequests
   readonly #metrics: Bound<typeof s3RecordMetrics>
   /** Objects on their way; a batch may become several. */
@@ -67,7 +74,11 @@ export class S3RecordSink implements Sink {
     // The engine tries again.
     this.#client = createS3Client(config, config.max_in_flight, { idleMs: config.timeout, maxAttempts: 1 })
     const { bucket, checksum, timeout: idleMs } = config
-    this.#requests = new UploadRequests({ client: this.#client, bucket, checksum, idleMs, log: context.log })
+    this.#watch = new RequestWatch(this.#client, () => undefined)
+    const prefix = fixedPrefix(config.key, context.pipeline)
+    this.#dependency = bucketDependency({ client: this.#client, bucket, prefix, nowMs: context.nowMs })
+    const used = (error?: unknown) => this.#dependency.used(error)
+    this.#requests = new UploadRequests({ client: this.#client, bucket, checksum, idleMs, log: context.log, used })
     this.#metrics = context.meter.bind(s3RecordMetrics, {})
     this.#slots = new Slots(config.max_in_flight)
     this.#storedAs = storedAs(config)
@@ -76,6 +87,20 @@ export class S3RecordSink implements Sink {
   async check(o: Signal): Promise<void> {
     const prefix = fixedPrefix(this.#config.key, this.#context.pipeline)
     await checkBucket(this.#client, { bucket: this.#config.bucket, prefix, log: this.#context.log, signal: o.signal })
+  }
+
+  get dependencies(): readonly Dependency[] {
+    return [this.#dependency]
+  }
+
+  examine(o: Signal): AsyncIterable<Finding> {
+    const prefix = fixedPrefix(this.#config.key, this.#context.pipeline)
+    const { bucket, endpoint } = this.#config
+    const hasEndpoint = endpoint !== undefined
+    return examineBucket(
+      { hasEndpoint, client: this.#client, watch: this.#watch, bucket, prefix, hasUploads: false },
+      o,
+    )
   }
 
   /** What was stored before a part of the batch failed is stored again with it, in the same place. */

@@ -55,6 +55,8 @@ export interface RequestOptions {
   /** Longest time in which nothing of a request with data or its answer moves. */
   readonly idleMs: number
   readonly log: Log
+  /** Told what came of each request. */
+  readonly used: (error?: unknown) => void
 }
 
 /** Bytes of MD5 in a row, before others have their turn. */
@@ -64,6 +66,7 @@ export class UploadRequests {
   readonly bucket: string
   readonly client: S3Client
   readonly #log: Log
+  readonly #used: (error?: unknown) => void
   readonly #sums: 'crc64nvme' | 'when_required'
   /** Bytes on the way cannot be changed unseen: by TLS, or because there is no way. */
   readonly #isPrivate: Promise<boolean>
@@ -71,8 +74,9 @@ export class UploadRequests {
   #echoes: boolean | undefined
   readonly #data: DataRequests
 
-  constructor({ client, bucket, checksum, idleMs, log }: RequestOptions) {
+  constructor({ client, bucket, checksum, idleMs, log, used }: RequestOptions) {
     this.client = client
+    this.#used = used
     this.bucket = bucket
     this.#log = log
     this.#sums = checksum
@@ -274,10 +278,14 @@ export class UploadRequests {
   async #ask<T>(what: string, signal: AbortSignal, act: () => Promise<T>): Promise<T> {
     signal.throwIfAborted()
     try {
-      return await act()
+      const answer = await act()
+      this.#used()
+      return answer
     } catch (error) {
       signal.throwIfAborted()
-      throw s3SinkError(error, what)
+      const meant = s3SinkError(error, what)
+      this.#used(meant)
+      throw meant
     }
   }
 

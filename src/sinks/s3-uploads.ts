@@ -28,7 +28,7 @@ export class UnfinishedUploads implements Interface {
     this.#prefix = fixedPrefix(key, pipeline)
     this.#uploads = uploads
     this.#client = createS3Client(config, 4, { idleMs })
-    this.#requests = new UploadRequests({ client: this.#client, bucket, checksum, idleMs, log })
+    this.#requests = new UploadRequests({ client: this.#client, bucket, checksum, idleMs, log, used: () => undefined })
   }
 
   /** First those at the server, in the order of their keys, below what all keys begin with; then those only the log has. */

@@ -63,6 +63,7 @@ async function receiver(
 
 function writerTo(ports: number[], more: Partial<SocketWriterOptions> = {}, lines: string[] = []): SocketWriter {
   return new SocketWriter({
+    nowMs: Date.now,
     endpoints: ports.map((port) => ({ host: '127.0.0.1', port })),
     tls: undefined,
     connectTimeoutMs: 5000,
@@ -270,6 +271,7 @@ test('TLS: the authority, the client certificate, and a server that refuses the 
   await strict.until('a')
   // The name is checked too; "localhost" is sent as the server name.
   await using named = new SocketWriter({
+    nowMs: Date.now,
     endpoints: [{ host: 'localhost', port: strict.port }],
     tls: tlsOptions(client),
     connectTimeoutMs: 5000,

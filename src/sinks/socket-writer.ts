@@ -12,28 +12,20 @@
  *
  * The end of the peer's side counts as a close: a receiver that only half-closed may read on, or may not.
  */
-import { connect as connectTcp, isIP, type Socket } from 'node:net'
-import { connect as connectTls, TLSSocket } from 'node:tls'
-import type { Log, Signal } from '../core/component.ts'
+import type { Dependency, Finding, Log, Signal } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { Slots } from '../core/slots.ts'
-import { TimeLimit } from '../core/time-limit.ts'
 import { pollOnce } from './poll-once.ts'
+import { problemOf, timed } from '../core/findings.ts'
+import { certificateFinding } from './certificate-finding.ts'
+import { uniqueNames } from '../core/dependency-state.ts'
+import { SocketConnection, SocketTarget, targetName } from './socket-connection.ts'
 import type { TlsOptions } from './tls.ts'
 
-/** How long a new connection must live before it is written to; a TLS session ticket proves the same sooner. */
-const settleMs = 100
-const settleTlsMs = 500
 /** How long an endpoint that failed comes after the others. */
 const pauseMs = 30_000
 /** Connections to a receiver that does not read: each one more would take some MB that it may never get. */
 const maxStuck = 2
-/** How long the receiver may take to close its side when we have closed ours. */
-const closeMs = 1000
-/** Written at once: small enough that a slow receiver shows progress, large enough to cost nothing. */
-const sliceBytes = 64 * 1024
-/** Idle time before the kernel asks whether the peer still lives. */
-const keepAliveMs = 30_000
 
 export interface SocketWriterOptions {
   /** In order of preference; the next one is used when one fails. */
@@ -45,38 +37,65 @@ export interface SocketWriterOptions {
   /** Longest time without the receiver taking any data; 0 for no limit. */
   readonly timeoutMs: number
   readonly log: Log
+  readonly nowMs: () => number
   /** Who is written to, for messages: "gelf", "syslog". */
   readonly what: string
 }
 
 export class SocketWriter implements AsyncDisposable {
   readonly #o: SocketWriterOptions
-  readonly #targets: Target[]
+  readonly #targets: SocketTarget[]
   /** Writes go one after the other: two at once would only fill the memory. */
   readonly #slots = new Slots(1)
-  #connection: Connection | undefined
+  #connection: SocketConnection | undefined
   #isDisposed = false
 
   constructor(o: SocketWriterOptions) {
     this.#o = o
-    this.#targets = o.endpoints.map(({ host, port }) => new Target(host, port, o.tls))
+    const names = uniqueNames(o.endpoints.map(({ host, port }) => `${o.what} ${targetName(host, port, o.tls)}`))
+    this.#targets = o.endpoints.map(({ host, port }, i) => {
+      const target: SocketTarget = new SocketTarget(host, port, o.tls, {
+        name: names[i] as string,
+        nowMs: o.nowMs,
+        probe: async (signal) => await this.#try(target, signal),
+      })
+      return target
+    })
+  }
+
+  get dependencies(): readonly Dependency[] {
+    return this.#targets.map(({ dependency }) => dependency)
+  }
+
+  /** Whether each endpoint takes a connection, how soon, and with which certificate; nothing is written. */
+  async *examine(o: Signal): AsyncGenerator<Finding> {
+    for (const { dependency, host, port, tls } of this.#targets) {
+      const certificate = tls && (await certificateFinding(dependency.name, { host, port, tls }, o))
+      if (certificate) yield certificate
+      try {
+        const { ms } = await timed((signal) => dependency.probe(signal), o)
+        yield { level: 'ok', text: `${dependency.name}: takes connections, and keeps them (${ms} ms)` }
+      } catch (error) {
+        yield problemOf(error, { ...o, what: dependency.name })
+      }
+    }
   }
 
   /** Each endpoint must accept a connection, and keep it for a moment; nothing is written. Throws what the first, or all, throw. */
   async connect(o: Signal): Promise<void> {
-    const results = await Promise.allSettled(
-      this.#targets.map(async (target) => {
-        const connection = new Connection(target)
-        try {
-          await this.#open(connection, o)
-        } finally {
-          await connection.close()
-        }
-      }),
-    )
+    const results = await Promise.allSettled(this.#targets.map((target) => this.#try(target, o)))
     const failed = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []))
     if (failed.length === 1) throw failed[0]
     if (failed.length > 1) throw this.#allFailed(failed)
+  }
+
+  async #try(target: SocketTarget, o: Signal): Promise<void> {
+    const connection = new SocketConnection(target)
+    try {
+      await this.#open(connection, o)
+    } finally {
+      await connection.close()
+    }
   }
 
   /**
@@ -95,6 +114,7 @@ export class SocketWriter implements AsyncDisposable {
       const connection = await this.#connected(o)
       try {
         await connection.write(bytes, this.#o.timeoutMs, o)
+        connection.target.dependency.used()
       } catch (error) {
         if (connection.isStuck) {
           connection.target.stuck.push(connection)
@@ -110,7 +130,7 @@ export class SocketWriter implements AsyncDisposable {
   }
 
   /** The connection if it is whole, else a new one to the first endpoint that takes it. */
-  async #connected(o: Signal): Promise<Connection> {
+  async #connected(o: Signal): Promise<SocketConnection> {
     // The kernel may know of a close that the event loop has not seen yet.
     await pollOnce()
     if (this.#connection?.isWhole) return this.#connection
@@ -127,7 +147,7 @@ export class SocketWriter implements AsyncDisposable {
         failures.push(this.#unavailable('write', target, new Error('the receiver still takes no data')))
         continue
       }
-      const connection = new Connection(target)
+      const connection = new SocketConnection(target)
       this.#connection = connection
       try {
         await this.#open(connection, o)
@@ -145,7 +165,7 @@ export class SocketWriter implements AsyncDisposable {
     throw this.#allFailed(failures)
   }
 
-  async #open(connection: Connection, o: Signal): Promise<void> {
+  async #open(connection: SocketConnection, o: Signal): Promise<void> {
     try {
       await connection.open(this.#o.connectTimeoutMs, o)
     } catch (error) {
@@ -155,7 +175,8 @@ export class SocketWriter implements AsyncDisposable {
     }
   }
 
-  #failed(target: Target, error: unknown): void {
+  #failed(target: SocketTarget, error: unknown): void {
+    target.dependency.used(error)
     if (target.pausedUntilMs === 0)
       this.#o.log.warn(
         { endpoint: target.name, error: error instanceof StreamError ? error.message : explainError(error) },
@@ -164,7 +185,7 @@ export class SocketWriter implements AsyncDisposable {
     target.pausedUntilMs = Date.now() + pauseMs
   }
 
-  #unavailable(what: 'connect' | 'write', { name }: Target, error: unknown): StreamError {
+  #unavailable(what: 'connect' | 'write', { name }: SocketTarget, error: unknown): StreamError {
     // OpenSSL's own words are long; the reason is the part that helps.
     const reason = error instanceof Error && 'reason' in error ? String(error.reason) : explainError(error)
     const advice = adviceFor(error)
@@ -184,164 +205,6 @@ export class SocketWriter implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isDisposed = true
     await Promise.all([this.#connection, ...this.#targets.flatMap(({ stuck }) => stuck)].map((one) => one?.close()))
-  }
-}
-
-/** Where to connect to. */
-class Target {
-  /** For messages. */
-  readonly name: string
-  readonly host: string
-  readonly port: number
-  readonly tls: TlsOptions | undefined
-  /** Until when the others come first, ms since the epoch; 0 if it did not fail. */
-  pausedUntilMs = 0
-  /** Connections that took no data in time, and may take it yet. */
-  stuck: Connection[] = []
-
-  constructor(host: string, port: number, tls: TlsOptions | undefined) {
-    this.name = `${tls ? 'tls' : 'tcp'}://${host.includes(':') ? `[${host}]` : host}:${port}`
-    this.host = host
-    this.port = port
-    this.tls = tls
-  }
-
-  connect(): Socket {
-    const { host, port } = this
-    // The name of the server cannot be an address (RFC 6066 3); the certificate is checked against the address all the same.
-    return this.tls
-      ? connectTls({ host, port, ...(isIP(host) > 0 ? {} : { servername: host }), ...this.tls })
-      : connectTcp({ host, port })
-  }
-}
-
-/** One connection. Once it is broken it stays so. */
-class Connection {
-  readonly target: Target
-  readonly #socket: Socket
-  #isOpen = false
-  #failure: Error | undefined
-  /** Ends what waits for the socket now; at most one thing does. */
-  #settle: ((error?: Error | null) => void) | undefined
-  #isStuck = false
-
-  constructor(target: Target) {
-    this.target = target
-    this.#socket = target.connect()
-    this.#socket.setNoDelay(true)
-    this.#socket.setKeepAlive(true, keepAliveMs)
-    this.#socket.on('error', (error) => this.#break(error))
-    this.#socket.on('end', () => this.#break(new Error('the receiver closed the connection')))
-    this.#socket.on('close', () => this.#break(new Error('the connection was closed')))
-    // Nothing is expected from there, but the end of it must be seen.
-    this.#socket.resume()
-  }
-
-  get isWhole(): boolean {
-    return this.#isOpen && this.#failure === undefined
-  }
-
-  /** True while the receiver takes no data, after a write that gave up waiting for that. */
-  get isStuck(): boolean {
-    return this.#isStuck && this.#failure === undefined
-  }
-
-  /** Connects, and waits for what may go wrong right after that. */
-  async open(timeoutMs: number, o: Signal): Promise<void> {
-    using limit = new TimeLimit(o.signal, timeoutMs)
-    const socket = this.#socket
-    let hasTicket = false
-    socket.once('session', () => {
-      hasTicket = true
-    })
-    try {
-      await this.#until(limit, (done) => socket.once(socket instanceof TLSSocket ? 'secureConnect' : 'connect', done))
-    } catch (error) {
-      throw limit.isOver ? new Error(`no connection within connect_timeout (${timeoutMs / 1000} s)`) : error
-    }
-    this.#isOpen = true
-    if (socket instanceof TLSSocket) {
-      // Up to TLS 1.2 the server has the last word of the handshake, in 1.3 its ticket tells that it is content.
-      if (socket.getProtocol() === 'TLSv1.3' && !hasTicket) await this.#settled(settleTlsMs, o)
-    } else await this.#settled(settleMs, o)
-    // A ticket is told of from inside OpenSSL's reading: a write from there would spoil the stream.
-    await pollOnce()
-    if (this.#failure) throw this.#failure
-  }
-
-  async #settled(ms: number, o: Signal): Promise<void> {
-    let timer: NodeJS.Timeout | undefined
-    try {
-      await this.#until(o, (done) => {
-        timer = setTimeout(done, ms)
-        this.#socket.once('session', () => done())
-      })
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-
-  async write(data: Buffer, timeoutMs: number, o: Signal): Promise<void> {
-    for (let at = 0; at < data.length; at += sliceBytes) {
-      using limit = new TimeLimit(o.signal, timeoutMs)
-      try {
-        await this.#until(limit, (done) =>
-          this.#socket.write(data.subarray(at, at + sliceBytes), (error) => {
-            this.#isStuck = false
-            done(error)
-          }),
-        )
-      } catch (error) {
-        if (!limit.isOver) throw error
-        this.#isStuck = true
-        throw new Error(`the receiver took no data within timeout (${timeoutMs / 1000} s)`)
-      }
-    }
-    await pollOnce()
-    if (this.#failure) throw this.#failure
-    o.signal.throwIfAborted()
-  }
-
-  /** Resolves when `begin` calls back without an error; throws when it calls back with one, the connection breaks or the signal is aborted. */
-  async #until({ signal }: Signal, begin: (done: (error?: Error | null) => void) => void): Promise<void> {
-    signal.throwIfAborted()
-    if (this.#failure) throw this.#failure
-    await new Promise<void>((resolve, reject) => {
-      const settle = (error?: Error | null) => {
-        if (this.#settle !== settle) return
-        signal.removeEventListener('abort', abort)
-        this.#settle = undefined
-        if (error) reject(error)
-        else resolve()
-      }
-      const abort = () => settle(signal.reason as Error)
-      signal.addEventListener('abort', abort)
-      this.#settle = settle
-      begin(settle)
-    })
-  }
-
-  #break(error: Error): void {
-    this.#failure ??= error
-    this.#socket.destroy()
-    this.#settle?.(this.#failure)
-  }
-
-  /** Ends it at once; what it has not sent is lost. */
-  destroy(): void {
-    this.#break(new Error('the connection was given up'))
-  }
-
-  /** Ends it when all that was written is sent and the receiver has seen the end, or has had its time for that. */
-  async close(): Promise<void> {
-    const socket = this.#socket
-    if (!this.isWhole || this.#settle) this.destroy()
-    if (socket.closed) return
-    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
-    const timer = setTimeout(() => socket.destroy(), closeMs)
-    if (!socket.destroyed) socket.end()
-    await closed
-    clearTimeout(timer)
   }
 }
 

@@ -43,6 +43,7 @@ sinkConformance(
     }
   },
   'mute',
+  'unseen',
 )
 
 test('after a write that failed the next one begins a new line; all is counted', async () => {

@@ -9,6 +9,8 @@ import type {
   Bound,
   Context,
   Definition,
+  Dependency,
+  Finding,
   MetricSpec,
   RetryWaits,
   Signal,
@@ -19,6 +21,7 @@ import { Slots } from '../core/slots.ts'
 import { writeAll } from './append-file.ts'
 import { ndjsonBody } from './http-body.ts'
 import { batchField, retryField } from './sink-fields.ts'
+import { problemOf } from '../core/findings.ts'
 
 export const stdoutConfig = z.strictObject({
   type: z.literal('stdout'),
@@ -39,6 +42,8 @@ const writeSome = promisify(writeToFd)
 export class StdoutSink implements Sink {
   /** Lines of two batches must not mix. */
   readonly maxInFlight = 1
+  /** Standard output is no one's health: when its reader ends, so do we. */
+  readonly dependencies: readonly Dependency[] = []
   readonly limits: BatchLimits
   readonly retry: RetryWaits
   readonly #fd: number
@@ -63,6 +68,15 @@ export class StdoutSink implements Sink {
       throw new StreamError('config.invalid', 'standard output is closed (redirect it, or choose another sink)', {
         cause: error,
       })
+    }
+  }
+
+  async *examine(o: Signal): AsyncGenerator<Finding> {
+    try {
+      await this.check()
+      yield { level: 'ok', text: `standard output is ${hasReader(this.#fd) ? 'a pipe or a terminal' : 'a file'}` }
+    } catch (error) {
+      yield problemOf(error, o)
     }
   }
 

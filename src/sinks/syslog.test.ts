@@ -49,10 +49,11 @@ const metricsOf = (meter: MemoryMeter) =>
 /** Syslog does not answer, so each write waits until the receiver has what was handed over. */
 function awaited(sink: Sink, reached: (total: number) => Promise<void>): Sink {
   let total = 0
-  const { maxInFlight, limits, retry } = sink
+  const { maxInFlight, limits, retry, dependencies } = sink
   return {
-    ...{ maxInFlight, limits, retry },
+    ...{ maxInFlight, limits, retry, dependencies },
     check: (o) => sink.check(o),
+    examine: (o) => sink.examine(o),
     write: async (batch, o) => {
       const refused = await sink.write(batch, o)
       total += batch.count
@@ -103,6 +104,7 @@ for (const [name, options, settings] of variants) {
       }
     },
     'mute',
+    options.transport === 'udp' ? 'unseen' : 'seen',
   )
 }
 

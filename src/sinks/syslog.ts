@@ -5,6 +5,8 @@ import type {
   Bound,
   Context,
   Definition,
+  Dependency,
+  Finding,
   Log,
   MetricSpec,
   RetryWaits,
@@ -31,6 +33,8 @@ export const syslogMetrics = {
 
 /** Sends encoded messages; resolves when they were handed over. */
 interface Transmitter extends AsyncDisposable {
+  readonly dependencies: readonly Dependency[]
+  examine(o: Signal): AsyncIterable<Finding>
   check(o: Signal): Promise<void>
   write(messages: EncodedMessages, o: Signal): Promise<void>
 }
@@ -65,6 +69,14 @@ class SyslogSink implements Sink {
     await this.#transmitter.check(o)
   }
 
+  get dependencies(): readonly Dependency[] {
+    return this.#transmitter.dependencies
+  }
+
+  examine(o: Signal): AsyncIterable<Finding> {
+    return this.#transmitter.examine(o)
+  }
+
   async write(batch: Batch, o: Signal): Promise<undefined> {
     o.signal.throwIfAborted()
     const messages = this.#encoder.encode(batch)
@@ -94,22 +106,26 @@ class SyslogSink implements Sink {
   }
 }
 
-function transmitterOf(config: SyslogConfig, { log }: Context): Transmitter {
+function transmitterOf(config: SyslogConfig, { log, nowMs }: Context): Transmitter {
   const endpoints = endpointsOf(config)
   const { timeout: timeoutMs, connect_timeout: connectTimeoutMs } = config
   if (endpoints[0]?.transport === 'udp') {
     const advice = 'a message is larger than a datagram may be here: lower max_message_bytes'
     const tooLong = { code: 'sink.too_large', advice } as const
-    const datagrams = new DatagramWriter({ endpoints, connectTimeoutMs, log, what: 'syslog', tooLong })
+    const datagrams = new DatagramWriter({ endpoints, connectTimeoutMs, log, nowMs, what: 'syslog', tooLong })
     return {
+      dependencies: datagrams.dependencies,
+      examine: (o) => datagrams.examine(o),
       check: (o) => datagrams.check(o),
       write: (messages, o) => datagrams.write((socket) => sendEach(socket, messages), o),
       [Symbol.asyncDispose]: () => datagrams[Symbol.asyncDispose](),
     }
   }
   const tls = endpoints[0]?.transport === 'tls' ? tlsOptions(config.tls) : undefined
-  const writer = new SocketWriter({ endpoints, tls, connectTimeoutMs, timeoutMs, log, what: 'syslog' })
+  const writer = new SocketWriter({ endpoints, tls, connectTimeoutMs, timeoutMs, log, nowMs, what: 'syslog' })
   return {
+    dependencies: writer.dependencies,
+    examine: (o) => writer.examine(o),
     check: (o) => writer.connect(o),
     write: ({ data }, o) => writer.write(data, o),
     [Symbol.asyncDispose]: () => writer[Symbol.asyncDispose](),

@@ -11,25 +11,27 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { backoffMs } from '../core/backoff.ts'
-import type { Outcome, Signal, Source, SourceContext } from '../core/component.ts'
+import type { Dependency, Finding, Outcome, ReplayRange, Signal, Source, SourceContext } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { untilAborted } from '../core/until-aborted.ts'
 import type { ObjectState } from '../ledger/ledger.ts'
 import { AfterActions } from './file-after.ts'
+import { checkFiles } from './file-check.ts'
 import type { FileConfig } from './file-config.ts'
-import { absolutePath, type FileObject, fileFromLedger, fileId, isBelow } from './file-object.ts'
+import { LeftFiles } from './file-left.ts'
+import { absolutePath, type FileObject, fileId } from './file-object.ts'
+import { type FileOutside, folderOutside } from './file-outside.ts'
 import { type FilePlace, findFile, locate } from './file-place.ts'
 import { FileReader } from './file-reader.ts'
-import { FileRequeue } from './file-requeue.ts'
+import { replayedFiles } from './file-replay.ts'
 import { Finish } from './file-rules.ts'
 import type { FileStore } from './file-store.ts'
 import { FileTally } from './file-tally.ts'
-import { compareBytes, type FoundFile, type FoundFiles, Walk } from './file-walk.ts'
+import { type FoundFile, type FoundFiles, Walk } from './file-walk.ts'
+import { InTurn } from './in-turn.ts'
 
 /** A file that had vanished or was replaced, and is there again as it was, is there to be read. */
 const settledStates: ReadonlySet<ObjectState> = new Set(['done', 'quarantined', 'requeued'])
-/** A failed file is tried by every poll at first, later less often, at last every so many ms. */
-const failedWaits = { minMs: 15_000, maxMs: 900_000 }
 /** A poll that fails is tried again so many times when there is no later one. */
 const oncePollAttempts = 8
 const onceWaits = { minMs: 200, maxMs: 15_000 }
@@ -66,7 +68,9 @@ export class FileSource implements Source<FileObject> {
   readonly #after: AfterActions | undefined
   /** Paths without the first slash -> ids. */
   readonly #underWay = new Map<string, string>()
-  readonly #requeued: FileRequeue
+  readonly #left: LeftFiles
+  readonly #turn = new InTurn<FileObject>()
+  readonly #outside: FileOutside
   /** What the last poll could not read. */
   #unreadable = new Map<string, string>()
   readonly #told = new Set<string>()
@@ -76,14 +80,20 @@ export class FileSource implements Source<FileObject> {
   #lost = 0
   #changed = Promise.withResolvers<void>()
 
-  constructor(config: FileConfig, context: SourceContext, store: FileStore) {
+  constructor(
+    config: FileConfig,
+    context: SourceContext,
+    store: FileStore,
+    outside: FileOutside = folderOutside(config, context, store),
+  ) {
     this.#config = config
     this.#context = context
     this.#store = store
     this.workers = config.workers
     this.#reader = new FileReader(store)
     this.#tally = new FileTally(context.meter)
-    this.#requeued = new FileRequeue(context.ledger)
+    this.#left = new LeftFiles(context, store.place)
+    this.#outside = outside
     if (config.after === 'none' || context.dryRun) return
     this.#after = new AfterActions({
       ...{ store, log: context.log },
@@ -100,6 +110,18 @@ export class FileSource implements Source<FileObject> {
     return { found: this.#tally.given, complete: this.#complete, failed }
   }
 
+  get dependencies(): readonly Dependency[] {
+    return [this.#outside.state]
+  }
+
+  get oldestWaitingMs(): number | undefined {
+    return this.#turn.oldestMs
+  }
+
+  examine(o: Signal): AsyncIterable<Finding> {
+    return this.#outside.examine(o)
+  }
+
   get figures(): Readonly<Record<string, number>> {
     const unreadable = this.#unreadable.size
     return { ...this.#tally.figures, ...(unreadable > 0 ? { unreadable } : {}) }
@@ -112,20 +134,7 @@ export class FileSource implements Source<FileObject> {
   }
 
   async check(o: Signal): Promise<void> {
-    const { after, min_age, finished, path } = this.#config
-    const { log } = this.#context
-    const place = await locate(this.#store, this.#config, o)
-    let isEmpty = place.only === undefined
-    for await (const entries of isEmpty ? this.#store.list(place.rules.root, o) : []) {
-      isEmpty = entries.length === 0
-      if (!isEmpty) break
-    }
-    if (isEmpty) log.warn({ path }, 'the folder is empty: check `path` if it should not be')
-    const isBlind = min_age === 0 && finished.stable === 1 && finished.marker === undefined
-    if (after === 'none' || !isBlind || finished.temporary.length > 0) return
-    const advice =
-      'set min_age, finished.stable, finished.marker or finished.temporary if files grow where they are read'
-    log.warn({ after }, `a file that is being written would be read half and then be gone: ${advice}`)
+    await checkFiles(this.#store, this.#config, { ...o, log: this.#context.log })
   }
 
   async *objects(o: {
@@ -202,6 +211,8 @@ export class FileSource implements Source<FileObject> {
   #cannotPoll(error: unknown, once: boolean, failures: number): void {
     const { log } = this.#context
     if (!(error instanceof StreamError) || error.kind === 'bug') throw error
+    this.#tally.failed()
+    this.#outside.state.used(error)
     if (once && (error.kind !== 'transient' || failures >= oncePollAttempts)) throw error
     const facts = { error: explainError(error), failures }
     if (error.kind === 'transient') log.warn(facts, 'poll interrupted; trying again')
@@ -220,7 +231,8 @@ export class FileSource implements Source<FileObject> {
     const unreadable = new Map<string, string>()
     const isCensus = !dryRun && Math.abs(startMs - ledger.horizon.sweepMs) >= censusMs
     tally.begin()
-    for (const object of this.#left(run)) {
+    for (const object of this.#left.due(rules, run)) {
+      if (this.#underWay.has(object.key)) continue
       yield this.#give(object)
       if (signal.aborted) return
     }
@@ -243,7 +255,7 @@ export class FileSource implements Source<FileObject> {
       passedOver: (_, kind) => tally.skip(kind === 'link' ? 'link' : 'special'),
     })
     for await (const found of walk.files()) {
-      for (const object of this.#fresh(found, run, isCensus)) {
+      for (const object of this.#turn.of(this.#fresh(found, run, isCensus))) {
         yield this.#give(object)
         if (signal.aborted) return
       }
@@ -253,7 +265,8 @@ export class FileSource implements Source<FileObject> {
     run.finish.polled()
     run.looking.clear()
     this.#unreadable = unreadable
-    const facts = tally.end(unreadable.size)
+    const facts = tally.end(unreadable.size, { startMs, nowMs: nowMs() })
+    this.#outside.state.used()
     for (const path of this.#told) if (!unreadable.has(path)) this.#told.delete(path)
     // An empty folder may be a disk that is not there; and what is in a folder that cannot be listed is not gone.
     if (isCensus && walk.isWhole && tally.listed > 0) this.#forgetGone(startMs)
@@ -281,33 +294,6 @@ export class FileSource implements Source<FileObject> {
     ledger.prune(startMs)
   }
 
-  /** Files that do not come from listing: left over by a stop, failed, or asked for again by an operator. */
-  #left(run: Run): FileObject[] {
-    const { ledger } = this.#context
-    const { rules } = this.#known
-    const due = new Map<string, FileObject>()
-    for (const entry of ledger.objects({ states: ['active', 'failed'] })) {
-      // The server, the folder and the rules may have changed since.
-      if (entry.bucket !== this.#store.place || !isBelow(rules.root, entry.key)) continue
-      const object = fileFromLedger(rules.root, entry, entry.timeMs)
-      if (object && rules.reaches(object.path) && !this.#mustWait(object.id, run)) due.set(object.key, object)
-    }
-    for (const object of this.#requeued.take(this.#store.place, rules.root)) {
-      if (!this.#mustWait(object.id, run)) due.set(object.key, object)
-    }
-    const left = [...due.values()].filter(({ key }) => !this.#underWay.has(key))
-    return left.toSorted((a, b) => compareBytes(a.key, b.key))
-  }
-
-  /** A file that failed a while ago is not tried again yet. */
-  #mustWait(id: string, run: Run): boolean {
-    if (run.once) return run.failed.has(id)
-    const { ledger, nowMs } = this.#context
-    const entry = ledger.find(id)
-    if (entry?.state !== 'failed') return false
-    return entry.updatedMs + backoffMs(failedWaits, entry.attempts, () => 1) > nowMs()
-  }
-
   /** The files of a page that are to be given out now. All at once: what is under way may be finished before its turn, and is not new then. */
   #fresh({ files, hasMarker }: FoundFiles, run: Run, isCensus: boolean): FileObject[] {
     const { ledger, nowMs, dryRun } = this.#context
@@ -331,7 +317,7 @@ export class FileSource implements Source<FileObject> {
       const unfinished = run.finish.unfinished(candidate, marker !== undefined && hasMarker(marker), nowMs())
       if (unfinished === 'changing' && run.looking.has(path)) run.again.add(path)
       if (unfinished !== undefined) this.#tally.skip(unfinished)
-      else if (state === 'failed' && this.#mustWait(id, run)) this.#tally.skip('retry')
+      else if (state === 'failed' && this.#left.mustWait(id, run)) this.#tally.skip('retry')
       else fresh.push(object)
     }
     return fresh
@@ -350,6 +336,14 @@ export class FileSource implements Source<FileObject> {
     this.#underWay.set(object.key, object.id)
     this.#tally.give()
     return object
+  }
+
+  async *replayed(range: ReplayRange, o: Signal): AsyncGenerator<FileObject, void, undefined> {
+    const place = await locate(this.#store, this.#config, o)
+    this.#place = place
+    const objectOf = (file: FoundFile) => this.#objectOf(file)
+    const { nowMs } = this.#context
+    yield* replayedFiles({ store: this.#store, config: this.#config, place, objectOf, nowMs }, range, o)
   }
 
   async find(key: string, o: Signal): Promise<FileObject> {
@@ -372,12 +366,13 @@ export class FileSource implements Source<FileObject> {
 
   finished(object: FileObject, outcome: Outcome): void {
     void this.#reader.close(object)
-    this.#underWay.delete(object.key)
+    // Of a replayed file another version may be under way.
+    if (this.#underWay.get(object.key) === object.id) this.#underWay.delete(object.key)
     this.#run?.finish.forget(object.path)
     if (outcome === 'done') this.#after?.add(object)
     if (outcome === 'replaced') this.#run?.again.add(object.path)
     if (outcome === 'failed' && this.#run?.once) this.#run.failed.add(object.id)
-    this.#requeued.answered(object, outcome)
+    this.#left.answered(object, outcome)
     this.#wake()
   }
 

@@ -14,10 +14,26 @@ export const fileMetrics = {
     unit: '{path}',
     help: 'Files and folders that the last poll could not read, or whose names cannot be used.',
   },
+  poll_duration_seconds: {
+    kind: 'histogram',
+    unit: 's',
+    help: 'Time of a poll that went through everything. Listing waits while the files it found wait for workers.',
+  },
+  poll_last_success_timestamp_seconds: {
+    kind: 'gauge',
+    unit: 's',
+    help: 'When a poll last went through everything, in Unix seconds; 0 before the first.',
+  },
+  poll_failures_total: { kind: 'counter', unit: '{poll}', help: 'Polls that ended early because listing failed.' },
 } as const satisfies Record<string, MetricSpec>
 
 export const skipMetrics = {
-  source_files_skipped: { kind: 'gauge', unit: '{file}', help: 'Files that the last poll left, by reason.' },
+  source_files_skipped: {
+    kind: 'gauge',
+    unit: '{file}',
+    help: 'Files that the last poll left, by reason.',
+    labels: ['reason'],
+  },
 } as const satisfies Record<string, MetricSpec>
 
 export const afterMetrics = {
@@ -25,6 +41,7 @@ export const afterMetrics = {
     kind: 'counter',
     unit: '{file}',
     help: 'Files that were deleted or moved after they arrived, or could not be.',
+    labels: ['outcome'],
   },
 } as const satisfies Record<string, MetricSpec>
 
@@ -84,8 +101,15 @@ export class FileTally {
     metrics.source_after_actions_total.add(1)
   }
 
+  /** The poll ended early. */
+  failed(): void {
+    this.#metrics.poll_failures_total.add(1)
+  }
+
   /** The poll went through everything. Gives what it came to. */
-  end(unreadable: number): Readonly<Record<string, number>> {
+  end(unreadable: number, o: { readonly startMs: number; readonly nowMs: number }): Readonly<Record<string, number>> {
+    this.#metrics.poll_duration_seconds.record(Math.max(0, o.nowMs - o.startMs) / 1000)
+    this.#metrics.poll_last_success_timestamp_seconds.set(o.nowMs / 1000)
     this.#lastListed = this.#listed
     this.#lastSkipped = this.#skipped
     for (const [reason, metrics] of this.#skips) metrics.source_files_skipped.set(this.#skipped.get(reason) ?? 0)

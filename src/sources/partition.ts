@@ -20,6 +20,11 @@ export function spanEndMs({ year, month, day, hour }: DateParts): number | undef
   return Date.UTC(year, month - 1, day, hour + 1)
 }
 
+/** The start of the span, in ms since the epoch; undefined if not even the year is known. */
+export function spanStartMs({ year, month = 1, day = 1, hour = 0 }: DateParts): number | undefined {
+  return year === undefined ? undefined : Date.UTC(year, month - 1, day, hour)
+}
+
 function valid(parts: DateParts): DateParts | undefined {
   const { year = 2000, month = 1, day = 1, hour = 0 } = parts
   if (year < 1990 || year > 2100 || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23) return undefined

@@ -10,7 +10,7 @@ import type { S3Client } from '@aws-sdk/client-s3'
 import type { Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
 import { TimeLimit } from '../core/time-limit.ts'
-import { type DateParts, folderDate, spanEndMs, type TemplateLevel } from './partition.ts'
+import { type DateParts, folderDate, spanEndMs, spanStartMs, type TemplateLevel } from './partition.ts'
 import { s3ListError } from './s3-errors.ts'
 import { type ListPage, listPage } from './s3-list-page.ts'
 import { objectId, type S3Object } from './s3-object.ts'
@@ -18,6 +18,10 @@ import { objectId, type S3Object } from './s3-object.ts'
 export interface ListingOptions extends Signal {
   /** Objects before this time are of no interest; ms since the epoch. */
   readonly windowMs: number
+  /** Nor are those from this time on. */
+  readonly untilMs?: number
+  /** Nor are keys that do not begin so. */
+  readonly within?: string
   /** Folders (and those above them) that are listed though their date is before the window: something arrived there lately. */
   readonly live: ReadonlySet<string>
   /** No shortcuts, and one more day back: folders may be dated in another time zone. */
@@ -65,6 +69,7 @@ export class S3Listing {
   #leaves = new Map<string, Leaf>()
   /** Bare four-digit folders that were looked into: true if they hold months. */
   readonly #years = new Map<string, boolean>()
+  #channel: readonly S3Object[][] = []
 
   constructor(
     client: S3Client,
@@ -93,6 +98,11 @@ export class S3Listing {
     this.#pageMs = o.pageMs ?? defaultPageMs
   }
 
+  /** Pages that are listed and wait to be taken. */
+  get waiting(): ReadonlyArray<readonly S3Object[]> {
+    return this.#channel
+  }
+
   /**
    * Pages of objects in the window; also some before it. Throws a StreamError when a page cannot be listed: then the
    * list is not complete.
@@ -103,6 +113,7 @@ export class S3Listing {
     const root: Folder = { prefix: this.#prefix, date: {}, levels: this.#levels, flat: this.#flat }
     const todo: Folder[] = [root]
     const channel: S3Object[][] = []
+    this.#channel = channel
     const leaves = new Map<string, Leaf>()
     let busy = 0
     let failure: { readonly error: unknown } | undefined
@@ -147,6 +158,7 @@ export class S3Listing {
       }
       this.#leaves = leaves
     } finally {
+      this.#channel = []
       stop.abort()
       notify()
     }
@@ -171,13 +183,14 @@ export class S3Listing {
     do {
       const page = await this.#page(
         {
-          Prefix: folder.prefix,
+          Prefix: prefixOf(folder, o.within),
           ...(folder.flat ? {} : { Delimiter: '/' }),
           ...(token === undefined ? (from ? { StartAfter: from.key } : {}) : { ContinuationToken: token }),
         },
         o,
       )
       for (const prefix of page.prefixes) {
+        if (!mayHold(prefix, o.within)) continue
         const child = await this.#child(folder, prefix, o)
         if (child === undefined) continue
         if (child.date === folder.date) plain += 1
@@ -249,7 +262,7 @@ export class S3Listing {
     return objects
   }
 
-  /** The folder below, or undefined if everything in it is before the window (or outside the template). */
+  /** The folder below, or undefined if everything in it is outside the window (or the template). */
   async #child(parent: Folder, prefix: string, o: ListingOptions): Promise<Folder | undefined> {
     if (parent.levels) {
       const name = prefix.slice(parent.prefix.length, -1)
@@ -259,7 +272,7 @@ export class S3Listing {
       if (!level) return { prefix, date: parent.date, levels: [], flat: true }
       const date = level(name, parent.date)
       if (!date) this.#outside(prefix)
-      if (!date || this.#isPast(prefix, date, o)) return undefined
+      if (!date || this.#isOutside(prefix, date, o)) return undefined
       return { prefix, date, levels: rest, flat: rest.length === 0 }
     }
     const name = prefix.slice(0, -1).split('/').at(-1) ?? ''
@@ -268,15 +281,17 @@ export class S3Listing {
     if (!date || (/^\d{4}$/.test(name) && parent.date.year === undefined && !(await this.#holdsMonths(prefix, o)))) {
       return { prefix, date: parent.date, levels: undefined, flat: false }
     }
-    return this.#isPast(prefix, date, o)
+    return this.#isOutside(prefix, date, o)
       ? undefined
       : { prefix, date, levels: undefined, flat: date.hour !== undefined }
   }
 
-  #isPast(prefix: string, date: DateParts, o: ListingOptions): boolean {
+  #isOutside(prefix: string, date: DateParts, o: ListingOptions): boolean {
     if (o.live.has(prefix)) return false
-    const end = spanEndMs(date)
-    return end !== undefined && end + spanSlackMs + (o.sweep ? dayMs : 0) <= o.windowMs
+    const [start, end] = [spanStartMs(date), spanEndMs(date)]
+    if (start === undefined || end === undefined) return false
+    const slackMs = spanSlackMs + (o.sweep ? dayMs : 0)
+    return end + slackMs <= o.windowMs || start - slackMs >= (o.untilMs ?? Number.POSITIVE_INFINITY)
   }
 
   /** A bare `2024/` may be a year or a number: it is a year if it holds nothing but months. */
@@ -290,6 +305,18 @@ export class S3Listing {
     this.#years.set(prefix, months)
     return months
   }
+}
+
+/** True if keys in the folder may begin with `within`. */
+function mayHold(folder: string, within = ''): boolean {
+  return folder.startsWith(within) || within.startsWith(folder)
+}
+
+/** What to ask for, so that what is not wanted is not listed: no further than the next folder, unless all below is listed as one. */
+function prefixOf({ prefix, flat }: Folder, within = ''): string {
+  if (!within.startsWith(prefix)) return prefix
+  const end = flat ? -1 : within.indexOf('/', prefix.length)
+  return end < 0 ? within : within.slice(0, end)
 }
 
 function newLeaf(flat: boolean): Leaf {

@@ -71,7 +71,7 @@ class Place {
 
   async stop(how: 'stopped' | 'killed' = 'stopped'): Promise<void> {
     await this.source?.[Symbol.asyncDispose]()
-    if (how === 'killed') this.ledger?.drop()
+    if (how === 'killed') this.ledger?.abandon()
     await this.ledger?.[Symbol.asyncDispose]()
   }
 

@@ -9,37 +9,43 @@
  * object seen, nor past one that is still under way. Failed objects do not hold it: the ledger gives them again.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { HeadObjectCommand, ListObjectsV2Command, type S3Client } from '@aws-sdk/client-s3'
+import type { S3Client } from '@aws-sdk/client-s3'
 import { createS3Client } from '../aws/connection.ts'
 import { backoffMs } from '../core/backoff.ts'
-import type { Outcome, Signal, Source, SourceContext, SourceDefinition } from '../core/component.ts'
+import type {
+  Dependency,
+  Finding,
+  Outcome,
+  ReplayRange,
+  Signal,
+  Source,
+  SourceContext,
+  SourceDefinition,
+} from '../core/component.ts'
 import type { Counts } from '../core/delivery.ts'
 import { explainError, StreamError } from '../core/errors.ts'
-import type { ObjectEntry, ObjectState } from '../ledger/ledger.ts'
+import type { ObjectState } from '../ledger/ledger.ts'
+import { InTurn, older } from './in-turn.ts'
 import { templateLevels } from './partition.ts'
-import { s3Error, s3ListError } from './s3-errors.ts'
+import { type S3Dependency, s3Dependency } from './s3-dependency.ts'
+import { s3ListError } from './s3-errors.ts'
+import { examineScan } from './s3-examine.ts'
+import { LeftObjects } from './s3-left-objects.ts'
 import { S3Listing } from './s3-listing.ts'
-import { confirmObject, etagOf, fillFromObject, headObject, readObject, type S3Object } from './s3-object.ts'
+import { confirmObject, fillFromObject, headObject, readObject, type S3Object } from './s3-object.ts'
+import { pathBelow, type ReplayedBucket, replayedObjects } from './s3-replay.ts'
+import { checkBucket } from './s3-scan-check.ts'
 import { type S3ScanConfig, s3ScanConfig, startAtMs } from './s3-scan-config.ts'
+import { ScanFigures, type ScanTally } from './s3-scan-figures.ts'
 
 /** An object that had vanished or was replaced, and is listed again as it was, is there to be read. */
 const settledStates: ReadonlySet<ObjectState> = new Set(['done', 'quarantined', 'requeued', 'failed'])
 /** A folder in which something arrived is listed for so long, whatever its date says. */
 const liveMs = 86_400_000
-/** A failed object is tried by every scan at first, later less often, at last every so many ms. */
-const failedWaits = { minMs: 15_000, maxMs: 900_000 }
 /** LastModified is by the server's clock, in whole seconds, and so much may lie between it and ours. */
 const clockSlackMs = 300_000
 /** A list that fails is tried again within the scan so many times when there is no later scan. */
 const onceListAttempts = 8
-
-interface ScanTally {
-  listed: number
-  given: number
-  known: number
-  old: number
-  waiting: number
-}
 
 class S3Scan implements Source<S3Object> {
   readonly workers: number
@@ -47,28 +53,35 @@ class S3Scan implements Source<S3Object> {
   readonly #context: SourceContext
   readonly #client: S3Client
   readonly #listing: S3Listing
+  readonly #partition: ReplayedBucket['partition']
+  readonly #s3: S3Dependency
+  readonly #figures: ScanFigures
+  readonly #turn = new InTurn<S3Object>()
+  /** Pages that wait -> time of their oldest object that is to be read. */
+  readonly #oldestOf = new WeakMap<readonly S3Object[], number | undefined>()
   /** Given out and not finished -> time. */
   readonly #underWay = new Map<string, number>()
-  /** To be read again because an operator asked -> quarantine entries. */
-  readonly #requeued = new Map<string, Set<number>>()
+  readonly #left: LeftObjects
   #saidOutside = false
   /** Folders that gave objects lately -> LastModified of the latest. */
   #folders: Map<string, number> | undefined
   #sweptMs = 0
-  #found = 0
   #complete = false
-  #finished = { objects: 0, failed: 0, quarantined: 0, records: 0, bytes: 0 }
 
   constructor(config: S3ScanConfig, context: SourceContext) {
     this.#config = config
     this.#context = context
     this.workers = config.workers
     this.#client = createS3Client(config, config.workers + 16)
+    this.#s3 = s3Dependency(this.#client, { ...config, nowMs: context.nowMs })
+    this.#figures = new ScanFigures(context.meter)
+    this.#left = new LeftObjects(context)
     const { partition } = config
+    this.#partition = partition === 'auto' || partition === 'none' ? partition : templateLevels(partition)
     this.#listing = new S3Listing(this.#client, {
       bucket: config.bucket,
       prefix: config.prefix,
-      partition: partition === 'auto' || partition === 'none' ? partition : templateLevels(partition),
+      partition: this.#partition,
       timeFromKey: context.timeFromKey,
       queue: config.queue,
       outside: (folder) => {
@@ -79,32 +92,40 @@ class S3Scan implements Source<S3Object> {
   }
 
   get progress(): { readonly found: number; readonly complete: boolean } {
-    return { found: this.#found, complete: this.#complete }
+    return { found: this.#figures.found, complete: this.#complete }
+  }
+
+  get dependencies(): readonly Dependency[] {
+    return [this.#s3.state]
+  }
+
+  get oldestWaitingMs(): number | undefined {
+    return older(this.#turn.oldestMs, this.#oldestListed())
+  }
+
+  /** Pages that were listed and wait are mostly known objects: each is compared with the ledger once, if anyone asks. */
+  #oldestListed(): number | undefined {
+    let oldestMs: number | undefined
+    for (const page of this.#listing.waiting) {
+      if (!this.#oldestOf.has(page)) {
+        const { nowMs } = this.#context
+        const eligible = page.filter((object) => this.#isWanted(object, nowMs(), this.#figures.begin()))
+        this.#oldestOf.set(page, oldestTime(this.#fresh(eligible)))
+      }
+      oldestMs = older(oldestMs, this.#oldestOf.get(page))
+    }
+    return oldestMs
+  }
+
+  examine(o: Signal): AsyncIterable<Finding> {
+    const { timeFromKey, nowMs } = this.#context
+    const { watch } = this.#s3
+    const at = { client: this.#client, watch, listing: this.#listing, config: this.#config, timeFromKey }
+    return examineScan({ ...at, nowMs: nowMs() }, o)
   }
 
   async check(o: Signal): Promise<void> {
-    const { bucket, prefix } = this.#config
-    const { log } = this.#context
-    let key: string | undefined
-    try {
-      const command = new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, MaxKeys: 1 })
-      const page = await this.#client.send(command, { abortSignal: o.signal })
-      key = page.Contents?.[0]?.Key
-    } catch (error) {
-      throw s3ListError(error, bucket, prefix)
-    }
-    if (key === undefined) {
-      log.warn({ bucket, prefix }, 'no object under this prefix yet: check `prefix` if there should be')
-      return
-    }
-    try {
-      await this.#client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }), { abortSignal: o.signal })
-    } catch (error) {
-      o.signal.throwIfAborted()
-      // It is one object, and perhaps the only one that is denied: no reason to refuse the start.
-      const known = s3Error(error, `read s3://${bucket}/${key}`)
-      if (known.code === 'source.access') log.warn({ error: explainError(known) }, 'the first object cannot be read')
-    }
+    await checkBucket(this.#client, this.#config, { ...o, log: this.#context.log })
   }
 
   async *objects(o: {
@@ -128,6 +149,8 @@ class S3Scan implements Source<S3Object> {
         failures += 1
         const known = s3ListError(error, this.#config.bucket, this.#config.prefix)
         if (known.kind === 'bug') throw known
+        this.#figures.failed()
+        this.#s3.state.used(known)
         if (o.once && (known.kind === 'config' || failures >= onceListAttempts)) throw known
         const facts = { error: explainError(known), failures }
         if (known.kind === 'config') log.error(facts, 'cannot list; trying again at the next scan')
@@ -142,28 +165,11 @@ class S3Scan implements Source<S3Object> {
   }
 
   /**
-   * Objects that do not come from listing: left over by a stop, failed, or asked for again by an operator. All at once:
-   * what is under way now may be finished by the time the next one is asked for, and must not be given again then.
+   * What does not come from listing. All at once: what is under way now may be finished by the time the next one is asked
+   * for, and must not be given again then.
    */
   #again(once: boolean): S3Object[] {
-    const { ledger, nowMs } = this.#context
-    const due = new Map<string, S3Object>()
-    const waiting = new Set<string>()
-    for (const entry of ledger.objects({ states: ['active', 'failed'] })) {
-      const waitMs = backoffMs(failedWaits, entry.attempts, () => 1)
-      if (entry.state === 'failed' && !once && entry.updatedMs + waitMs > nowMs()) waiting.add(entry.id)
-      else due.set(entry.id, fromEntry(entry))
-    }
-    for (const { id: quarantineId, kind, object, createdMs } of ledger.requeued()) {
-      if (kind !== 'object') continue
-      const { id } = object
-      // Kept over failures and restarts: the mark stays until the object was read.
-      this.#requeued.set(id, (this.#requeued.get(id) ?? new Set()).add(quarantineId))
-      if (due.has(id) || waiting.has(id)) continue
-      const entry = ledger.find(id)
-      const times = { timeMs: createdMs, lastModifiedMs: createdMs }
-      due.set(id, entry ? fromEntry(entry) : { ...object, etag: etagOf(id), size: undefined, ...times })
-    }
+    const due = this.#left.due(once)
     for (const id of this.#underWay.keys()) due.delete(id)
     return [...due.values()]
   }
@@ -179,27 +185,31 @@ class S3Scan implements Source<S3Object> {
     const windowMs = Math.max(checkpointMs, floor.timeMs) - lookback
     const sweep = o.once || this.#sweptMs === 0 || Math.abs(startMs - this.#sweptMs) >= Math.max(lookback, 300_000)
     ledger.setHorizon({ ...ledger.horizon, listed: false })
-    const tally: ScanTally = { listed: 0, given: 0, known: 0, old: 0, waiting: 0 }
+    const tally = this.#figures.begin()
     const live = this.#liveFolders(startMs)
     let newestMs = checkpointMs
     for await (const page of this.#listing.pages({ windowMs, live, sweep, signal: o.soft })) {
-      tally.listed += page.length
+      this.#figures.list(tally, page.length)
       for (const { timeMs } of page) newestMs = Math.max(newestMs, timeMs)
       const eligible = page.filter((object) => this.#isWanted(object, startMs, tally))
       // Now, for the whole page: what is under way may be finished before its turn, and is not new then.
-      const states = ledger.states(eligible.map(({ id }) => id))
-      const fresh = eligible.filter(({ id }) => {
-        const state = states.get(id)
-        return !this.#underWay.has(id) && (state === undefined || !settledStates.has(state))
-      })
+      const fresh = this.#fresh(eligible)
       tally.known += eligible.length - fresh.length
-      for (const object of fresh) {
+      for (const object of this.#turn.of(fresh)) {
         tally.given += 1
         yield this.#give(object)
         if (o.soft.aborted) return
       }
     }
     this.#completed(startMs, newestMs, sweep, tally)
+  }
+
+  #fresh(eligible: readonly S3Object[]): S3Object[] {
+    const states = this.#context.ledger.states(eligible.map(({ id }) => id))
+    return eligible.filter(({ id }) => {
+      const state = states.get(id)
+      return !this.#underWay.has(id) && (state === undefined || !settledStates.has(state))
+    })
   }
 
   /** A clock that was ahead and is right again has left times in the future: nothing new would ever pass them. */
@@ -247,9 +257,9 @@ class S3Scan implements Source<S3Object> {
     this.#underWay.set(object.id, object.timeMs)
     const folder = object.key.slice(0, object.key.lastIndexOf('/') + 1)
     this.#folders?.set(folder, Math.max(this.#folders.get(folder) ?? 0, object.lastModifiedMs))
-    this.#found += 1
+    this.#figures.give()
     const { prefix } = this.#config
-    return { ...object, path: object.key.slice(object.key.startsWith(prefix) ? prefix.lastIndexOf('/') + 1 : 0) }
+    return { ...object, path: pathBelow(prefix, object.key) }
   }
 
   #completed(startMs: number, newestMs: number, sweep: boolean, tally: ScanTally): void {
@@ -272,14 +282,19 @@ class S3Scan implements Source<S3Object> {
       const { checkpointMs, sweepMs } = ledger.horizon
       ledger.prune(Math.min(checkpointMs, sweepMs) - 2 * this.#config.lookback - 86_400_000)
     }
-    const finished = this.#finished
-    this.#finished = { objects: 0, failed: 0, quarantined: 0, records: 0, bytes: 0 }
+    const finished = this.#figures.completed(tally, { startMs, nowMs: nowMs() })
     log.info(
       { ...tally, underWay: this.#underWay.size, finished, ms: nowMs() - startMs },
       tally.given > 0
         ? `scan: ${tally.given} new of ${tally.listed} objects`
         : `scan: nothing new in ${tally.listed} objects`,
     )
+  }
+
+  replayed(range: ReplayRange, o: Signal): AsyncIterable<S3Object> {
+    const { bucket, prefix } = this.#config
+    const { timeFromKey } = this.#context
+    return replayedObjects(this.#client, { bucket, prefix, partition: this.#partition, timeFromKey }, range, o)
   }
 
   async find(key: string, o: Signal): Promise<S3Object> {
@@ -306,18 +321,9 @@ class S3Scan implements Source<S3Object> {
   finished(object: S3Object, outcome: Outcome, counts: Counts): void {
     this.#underWay.delete(object.id)
     if (outcome === 'stopped') return
-    this.#finished.objects += 1
-    this.#finished.records += counts.delivered
-    this.#finished.bytes += counts.bytes
-    if (outcome === 'failed') this.#finished.failed += 1
-    if (outcome === 'quarantined') this.#finished.quarantined += 1
+    this.#figures.finished(outcome, counts)
     if (outcome === 'failed') return
-    const { ledger } = this.#context
-    for (const entry of this.#requeued.get(object.id) ?? []) {
-      // If it ended in quarantine again, the mark is off and the entry stays.
-      if (ledger.quarantined(entry)?.requeued) ledger.release(entry)
-    }
-    this.#requeued.delete(object.id)
+    this.#left.settled(object.id)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -325,8 +331,8 @@ class S3Scan implements Source<S3Object> {
   }
 }
 
-function fromEntry({ id, bucket, key, size, timeMs, lastModifiedMs }: ObjectEntry): S3Object {
-  return { id, bucket, key, size, timeMs, lastModifiedMs, etag: etagOf(id) }
+function oldestTime(objects: readonly S3Object[]): number | undefined {
+  return objects.reduce<number | undefined>((oldestMs, { timeMs }) => older(oldestMs, timeMs), undefined)
 }
 
 export const s3ScanSource: SourceDefinition<typeof s3ScanConfig, S3Object> = {

@@ -7,6 +7,7 @@ import type { Bound, MetricSpec, Outcome, SourceContext } from '../core/componen
 import { explainError, StreamError } from '../core/errors.ts'
 import { compileGlob } from '../formats/glob.ts'
 import type { ObjectState, QuarantineEntry } from '../ledger/ledger.ts'
+import { older } from './in-turn.ts'
 import { type Mapping, type NotifiedObject, parseNotification } from './s3-notification.ts'
 import type { S3SqsConfig } from './s3-sqs-config.ts'
 import type { NotifiedObjects, NotifiedS3Object } from './s3-sqs-objects.ts'
@@ -36,6 +37,21 @@ export const sqsMetrics = {
     kind: 'gauge',
     unit: '{message}',
     help: 'Messages in the queue that can be received, as SQS estimates.',
+  },
+  sqs_messages_hidden: {
+    kind: 'gauge',
+    unit: '{message}',
+    help: 'Messages that this process or another one has received and not deleted, as SQS estimates.',
+  },
+  sqs_messages_delayed: {
+    kind: 'gauge',
+    unit: '{message}',
+    help: 'Messages in the queue that cannot be received yet, as SQS estimates.',
+  },
+  sqs_requests_failed_total: {
+    kind: 'counter',
+    unit: '{request}',
+    help: 'Requests to SQS that failed, after the attempts of the SDK.',
   },
   sqs_event_lag_seconds: { kind: 'histogram', unit: 's', help: 'From the event to the last answer for its object.' },
 } as const satisfies Record<string, MetricSpec>
@@ -126,6 +142,11 @@ export class Messages {
     return this.#buffer.length
   }
 
+  /** Time of the oldest of them. */
+  get oldestMs(): number | undefined {
+    return this.#buffer.reduce<number | undefined>((oldestMs, { timeMs }) => older(oldestMs, timeMs), undefined)
+  }
+
   /** True if no object is in the buffer or under way. */
   get idle(): boolean {
     return this.#waiting.size === 0 && this.#requeue.idle
@@ -134,6 +155,11 @@ export class Messages {
   /** True from a stop on: what comes now is given back. */
   get isStopping(): boolean {
     return this.#isStopped || this.#soft?.aborted === true
+  }
+
+  /** False for keys that `include` and `exclude` leave out. */
+  isWanted(key: string): boolean {
+    return this.#isWanted(key)
   }
 
   next(): NotifiedS3Object | undefined {

@@ -47,18 +47,76 @@ test('the figures add up, and every metric is fed', limits, () =>
   }),
 )
 
+const never = new AbortController().signal
 const stale = { status: 400, code: 'ReceiptHandleIsInvalid', message: 'The receipt handle has expired.' }
 
 /** Each of `sqsMetrics` was fed: counters and histograms by what happened, gauges at least once. */
 async function allFed(consumer: Consumer): Promise<void> {
-  const { bed } = consumer
+  const { bed, source } = consumer
+  const fed = new Set<string>()
+  const look = () => {
+    for (const { name, value, count } of consumer.meter.snapshot()) if (value > 0 || count > 0) fed.add(name)
+  }
   // The gauges stand at 0 when all is done.
   bed.tell('waiting')
-  await consumer.source.check({ signal: new AbortController().signal })
-  const fed = consumer.meter.snapshot().filter(({ value, count }) => value > 0 || count > 0)
-  const missing = Object.keys(sqsMetrics).filter((name) => !fed.some((series) => series.name === name))
-  assert.deepEqual(missing, ['sqs_messages_in_flight'])
+  bed.tell('delayed', { delayMs: 60_000 })
+  await source.check({ signal: new AbortController().signal })
+  look()
   bed.arrive('last')
   consumer.follow(() => 'open')
-  await until(() => (consumer.metric('sqs_messages_in_flight') ?? 0) > 0)
+  await until(() => (consumer.metric('sqs_messages_held') ?? 0) > 0)
+  await source.check({ signal: new AbortController().signal })
+  bed.sqs.fault = ({ action }) =>
+    action === 'ReceiveMessage' ? { status: 403, code: 'AccessDenied', message: 'no' } : undefined
+  // It ends the poll that waits.
+  bed.tell('poison')
+  await until(() => (consumer.metric('sqs_requests_failed_total') ?? 0) > 0)
+  look()
+  assert.deepEqual(
+    Object.keys(sqsMetrics).filter((name) => !fed.has(name)),
+    [],
+  )
 }
+
+test('the state of queue and bucket is that of their last use, and a probe asks them', limits, () =>
+  within({}, async (bed) => {
+    const consumer = await bed.consumer()
+    const [sqs, s3] = consumer.source.dependencies
+    assert.ok(sqs && s3)
+    assert.deepEqual([sqs.name, sqs.state, s3.name, s3.state], ['sqs', 'unused', 's3', 'unused'])
+    const live = { signal: new AbortController().signal }
+    // No bucket is known before the first message.
+    await Promise.all([sqs.probe(live), s3.probe(live)])
+    assert.deepEqual([sqs.state, s3.state], ['unused', 'unused'])
+    bed.arrive('a')
+    consumer.follow()
+    await until(() => consumer.read.length === 1)
+    assert.deepEqual([sqs.state, s3.state], ['up', 'up'])
+    await Promise.all([sqs.probe(live), s3.probe(live)])
+    bed.sqs.deny()
+    await until(() => sqs.state === 'failing')
+    assert.match(sqs.error ?? '', /cannot use http.*AccessDenied.*\(the credentials need sqs:ReceiveMessage/)
+    await assert.rejects(sqs.probe(live), /AccessDenied/)
+    await bed.s3.close()
+    await assert.rejects(s3.probe(live), /cannot reach s3:\/\/b: .*ECONNREFUSED/)
+    assert.equal(s3.state, 'up')
+    bed.sqs.allow()
+  }),
+)
+
+test('the oldest object that waits for a worker is known', limits, () =>
+  within({}, async (bed) => {
+    const consumer = await bed.consumer({ workers: 3 })
+    const firstMs = bed.sqs.nowMs()
+    for (const key of ['a', 'b', 'c']) bed.s3.put(key, key)
+    bed.tell(s3Event(['a', 'b', 'c'].map((key) => bed.eventOf(key))))
+    const objects = consumer.source.objects({ soft: never, hard: never, once: false })[Symbol.asyncIterator]()
+    assert.equal(consumer.source.oldestWaitingMs, undefined)
+    await objects.next()
+    await until(() => consumer.source.oldestWaitingMs === firstMs)
+    await objects.next()
+    await objects.next()
+    assert.equal(consumer.source.oldestWaitingMs, undefined)
+    await objects.return?.()
+  }),
+)

@@ -75,7 +75,7 @@ test('an object that vanishes while it is read is not continued with that of the
     bed.s3.put('a b', body)
     bed.s3.put('a+b', body)
     const config = { type: 's3_sqs', queue_url: bed.sqs.queueUrl('events'), endpoint: bed.s3.endpoint }
-    using objects = new NotifiedObjects(s3SqsConfig.parse(config), () => undefined)
+    using objects = new NotifiedObjects(s3SqsConfig.parse(config), { timeFromKey: () => undefined, nowMs: Date.now })
     const { etag, size } = bed.eventOf('a b')
     const event = { bucket: 'b', key: 'a b', otherKey: 'a+b', etag, size, region: undefined, eventMs: 0 }
     const object = await objects.resolve(event, 0)

@@ -1,10 +1,15 @@
 /** The S3 side of `s3_sqs`: objects of many buckets and regions, found and read as their events name them. */
-import type { S3Client } from '@aws-sdk/client-s3'
+import { HeadBucketCommand, type S3Client, S3ServiceException } from '@aws-sdk/client-s3'
 import { createS3Client } from '../aws/connection.ts'
-import type { Signal } from '../core/component.ts'
+import { RequestWatch } from '../aws/request-watch.ts'
+import type { ReplayRange, Signal, SourceContext } from '../core/component.ts'
+import { DependencyState } from '../core/dependency-state.ts'
 import { StreamError } from '../core/errors.ts'
+import { asS3Error } from './s3-dependency.ts'
+import { s3Error } from './s3-errors.ts'
 import type { NotifiedObject } from './s3-notification.ts'
 import { confirmObject, fillFromObject, headObject, objectId, readObject, type S3Object } from './s3-object.ts'
+import { replayedObjects } from './s3-replay.ts'
 import type { S3SqsConfig } from './s3-sqs-config.ts'
 import { regionOf } from './sqs-queue.ts'
 
@@ -18,11 +23,36 @@ export interface NotifiedS3Object extends S3Object {
 export class NotifiedObjects implements Disposable {
   readonly #config: S3SqsConfig
   readonly #timeFromKey: (key: string) => number | undefined
-  readonly #clients = new Map<string, S3Client>()
+  readonly #clients = new Map<string, { readonly client: S3Client; readonly watch: RequestWatch }>()
+  /** Where the last object was that was asked for. */
+  #last: { readonly bucket: string; readonly region: string | undefined } | undefined
+  readonly state: DependencyState
 
-  constructor(config: S3SqsConfig, timeFromKey: (key: string) => number | undefined) {
+  constructor(config: S3SqsConfig, { timeFromKey, nowMs }: Pick<SourceContext, 'timeFromKey' | 'nowMs'>) {
     this.#config = config
     this.#timeFromKey = timeFromKey
+    this.state = new DependencyState({ name: 's3', nowMs, probe: (o) => this.#probe(o) })
+  }
+
+  /**
+   * Any answer will do: reading objects is all that must be allowed here, and whether it is, their reads show. Before
+   * the first message nobody knows a bucket to ask for.
+   */
+  async #probe(o: Signal): Promise<void> {
+    if (this.#last) await this.statusOf(this.#last.bucket, o, this.#last.region)
+  }
+
+  /** The status with which S3 answers when it is asked for a bucket. Throws a StreamError if it does not answer. */
+  async statusOf(bucket: string, o: Signal, region?: string): Promise<number> {
+    const { client, watch } = this.#connection(region)
+    try {
+      await client.send(watch.aside(new HeadBucketCommand({ Bucket: bucket })), { abortSignal: o.signal })
+      return 200
+    } catch (error) {
+      const status = error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined
+      if (status === undefined || status >= 500) throw s3Error(error, `reach s3://${bucket}`)
+      return status
+    }
   }
 
   /**
@@ -65,6 +95,14 @@ export class NotifiedObjects implements Disposable {
     throw new StreamError('source.access', `cannot find ${key}: the queue tells of many buckets (${hint})`)
   }
 
+  /** The objects of a time range in a bucket. No event is told of them: the time is by the name, else LastModified. */
+  async *replayed(bucket: string, range: ReplayRange, o: Signal): AsyncGenerator<NotifiedS3Object, void, undefined> {
+    const client = this.#clientFor({ bucket, region: undefined })
+    const place = { bucket, prefix: '', partition: 'auto', timeFromKey: this.#timeFromKey } as const
+    for await (const object of replayedObjects(client, place, range, o))
+      yield { ...object, otherKey: undefined, region: undefined, eventMs: undefined }
+  }
+
   async #head(
     bucket: string,
     key: string,
@@ -72,12 +110,12 @@ export class NotifiedObjects implements Disposable {
     signal = new AbortController().signal,
   ): Promise<NotifiedS3Object> {
     const timeFromKey = this.#timeFromKey
-    const found = await headObject(this.#client(region), { bucket, key }, { signal, timeFromKey })
+    const found = await headObject(this.#clientFor({ bucket, region }), { bucket, key }, { signal, timeFromKey })
     return { ...found, otherKey: undefined, region, eventMs: undefined }
   }
 
   async *open(object: NotifiedS3Object, offset: number, o: Signal): AsyncGenerator<Buffer, void, undefined> {
-    const client = this.#client(object.region)
+    const client = this.#clientFor(object)
     const { otherKey } = object
     let isFound = false
     try {
@@ -97,11 +135,11 @@ export class NotifiedObjects implements Disposable {
   }
 
   async confirm(object: NotifiedS3Object, o: Signal): Promise<number> {
-    return this.#underEitherKey(object, (named) => confirmObject(this.#client(object.region), named, o))
+    return this.#underEitherKey(object, (named) => confirmObject(this.#clientFor(object), named, o))
   }
 
   async fill(object: NotifiedS3Object, offset: number, into: Buffer, o: Signal): Promise<void> {
-    const client = this.#client(object.region)
+    const client = this.#clientFor(object)
     await this.#underEitherKey(object, (named) => fillFromObject(client, named, offset, into, o))
   }
 
@@ -118,20 +156,27 @@ export class NotifiedObjects implements Disposable {
     }
   }
 
+  #clientFor({ bucket, region }: Pick<NotifiedS3Object, 'bucket' | 'region'>): S3Client {
+    this.#last = { bucket, region }
+    return this.#connection(region).client
+  }
+
   /** An endpoint of its own has all buckets; in AWS the event says in which region its bucket is. */
-  #client(region: string | undefined): S3Client {
+  #connection(region: string | undefined): { readonly client: S3Client; readonly watch: RequestWatch } {
     const config = this.#config
     const used = config.endpoint === undefined ? (region ?? config.region ?? regionOf(config.queue_url)) : config.region
-    let client = this.#clients.get(used ?? '')
-    if (!client) {
-      client = createS3Client(used === undefined ? config : { ...config, region: used }, config.workers + 16)
-      this.#clients.set(used ?? '', client)
+    let known = this.#clients.get(used ?? '')
+    if (!known) {
+      const client = createS3Client(used === undefined ? config : { ...config, region: used }, config.workers + 16)
+      const watch = new RequestWatch(client, (error) => this.state.used(asS3Error(error, 'read from S3')))
+      known = { client, watch }
+      this.#clients.set(used ?? '', known)
     }
-    return client
+    return known
   }
 
   [Symbol.dispose](): void {
-    for (const client of this.#clients.values()) client.destroy()
+    for (const { client } of this.#clients.values()) client.destroy()
   }
 }
 

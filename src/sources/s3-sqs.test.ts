@@ -73,6 +73,7 @@ sourceConformance('s3_sqs', async (): Promise<SourceHarness> => {
       bed.sqs.advance(3_600_000)
     },
     completes: false,
+    replaysElsewhere: true,
     close: () => bed.close(),
   }
 })

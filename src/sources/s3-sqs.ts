@@ -9,9 +9,22 @@
  * 3. What cannot be dealt with is given back. SQS moves it to the dead-letter queue if there is one; else it is put in
  *    quarantine after `max_receives`, and deleted then.
  */
-import type { Bound, Outcome, Signal, Source, SourceContext, SourceDefinition } from '../core/component.ts'
-import { explainError } from '../core/errors.ts'
+import type {
+  Bound,
+  Dependency,
+  Finding,
+  Outcome,
+  ReplayRange,
+  Signal,
+  Source,
+  SourceContext,
+  SourceDefinition,
+} from '../core/component.ts'
+import { DependencyState } from '../core/dependency-state.ts'
+import { explainError, StreamError } from '../core/errors.ts'
+import { bucketAndPrefix } from './s3-replay.ts'
 import { type S3SqsConfig, s3SqsConfig } from './s3-sqs-config.ts'
+import { examineQueue } from './s3-sqs-examine.ts'
 import { Messages, sqsMetrics } from './s3-sqs-messages.ts'
 import { NotifiedObjects, type NotifiedS3Object } from './s3-sqs-objects.ts'
 import { Leases } from './sqs-leases.ts'
@@ -34,6 +47,7 @@ class S3Sqs implements Source<NotifiedS3Object> {
   readonly #config: S3SqsConfig
   readonly #context: SourceContext
   readonly #queue: SqsQueue
+  readonly #sqs: DependencyState
   readonly #leases: Leases
   readonly #objects: NotifiedObjects
   readonly #messages: Messages
@@ -52,8 +66,12 @@ class S3Sqs implements Source<NotifiedS3Object> {
     this.workers = config.workers
     this.#metrics = context.meter.bind(sqsMetrics, {})
     const metrics = this.#metrics
-    this.#objects = new NotifiedObjects(config, context.timeFromKey)
-    this.#queue = new SqsQueue(config.queue_url, config, 24)
+    this.#objects = new NotifiedObjects(config, context)
+    this.#sqs = new DependencyState({ name: 'sqs', nowMs, probe: async (o) => void (await this.#queue.attributes(o)) })
+    this.#queue = new SqsQueue(config.queue_url, config, 24, (error) => {
+      this.#sqs.used(error)
+      if (error) metrics.sqs_requests_failed_total.add(1)
+    })
     this.#leases = new Leases(this.#queue, { visibilityMs: config.visibility_timeout, log, nowMs, metrics })
     this.#messages = new Messages({
       config,
@@ -70,6 +88,14 @@ class S3Sqs implements Source<NotifiedS3Object> {
     return { found: this.#found, complete: this.#receiver?.isDrained ?? false, failed: this.#messages.failed }
   }
 
+  get dependencies(): readonly Dependency[] {
+    return [this.#sqs, this.#objects.state]
+  }
+
+  get oldestWaitingMs(): number | undefined {
+    return this.#messages.oldestMs
+  }
+
   get figures(): Readonly<Record<string, number>> {
     const attributes = this.#attributes
     return {
@@ -78,6 +104,24 @@ class S3Sqs implements Source<NotifiedS3Object> {
       held: this.#leases.size,
       ...(attributes ? { waiting: attributes.waiting, inFlight: attributes.inFlight } : {}),
     }
+  }
+
+  examine(o: Signal): AsyncIterable<Finding> {
+    const queue = this.#queue
+    const attributesOf = async (url: string, signal: Signal) => {
+      using other = new SqsQueue(url, this.#config, 2)
+      return await other.attributes(signal)
+    }
+    return examineQueue(
+      {
+        ...{ url: this.#config.queue_url, maxReceives: this.#config.max_receives, attributesOf },
+        credentials: () => queue.credentials(),
+        attributes: (signal) => queue.attributes(signal),
+        clock: () => queue.clock,
+        statusOf: (bucket, signal) => this.#objects.statusOf(bucket, signal),
+      },
+      o,
+    )
   }
 
   async check(o: Signal): Promise<void> {
@@ -95,7 +139,10 @@ class S3Sqs implements Source<NotifiedS3Object> {
 
   async #ask(o: Signal): Promise<QueueAttributes> {
     this.#attributes = await this.#queue.attributes(o)
-    this.#metrics.sqs_messages_waiting.set(this.#attributes.waiting)
+    const { waiting, inFlight, delayed } = this.#attributes
+    this.#metrics.sqs_messages_waiting.set(waiting)
+    this.#metrics.sqs_messages_hidden.set(inFlight)
+    this.#metrics.sqs_messages_delayed.set(delayed)
     return this.#attributes
   }
 
@@ -187,6 +234,20 @@ class S3Sqs implements Source<NotifiedS3Object> {
     ledger.save()
     // As far as `retention` lets it.
     ledger.prune(nowMs())
+  }
+
+  async *replayed(range: ReplayRange, o: Signal): AsyncGenerator<NotifiedS3Object, void, undefined> {
+    const { ledger } = this.#context
+    const named = bucketAndPrefix(range.prefix)
+    const buckets = named ? [named.bucket] : ledger.buckets()
+    if (buckets.length === 0) {
+      const text = 'cannot replay: no bucket is known yet (say which one, as in --prefix s3://bucket/folder/)'
+      throw new StreamError('config.invalid', text)
+    }
+    const { prefix } = named ?? range
+    for (const bucket of buckets)
+      for await (const object of this.#objects.replayed(bucket, { ...range, prefix }, o))
+        if (this.#messages.isWanted(object.key)) yield object
   }
 
   find(key: string, o: Signal & { readonly bucket?: string | undefined }): Promise<NotifiedS3Object> {

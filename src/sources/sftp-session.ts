@@ -27,6 +27,13 @@ const closeMs = 1000
 /** How ssh2 answers. */
 export type Answer<T> = (error: Error | null | undefined, value: T) => void
 
+export interface SessionOptions extends ConnectOptions {
+  /** Called once when it breaks. */
+  readonly broken: (session: SftpSession) => void
+  /** Told of bytes of files that arrived. */
+  readonly read: (bytes: number) => void
+}
+
 interface Waiting {
   fail(error: StreamError): void
 }
@@ -53,13 +60,15 @@ export class SftpSession {
   #isLate = false
   #failure: StreamError | undefined
   readonly #broken: (session: SftpSession) => void
+  readonly #read: (bytes: number) => void
 
-  private constructor(connected: Connected, config: SftpConfig, broken: (session: SftpSession) => void) {
+  private constructor(connected: Connected, { config, broken, read }: SessionOptions) {
     this.#client = connected.client
     this.#socket = connected.socket
     this.#sftp = connected.sftp
     this.#config = config
     this.#broken = broken
+    this.#read = read
     this.place = sftpPlace(config)
     this.readBytes = config.read_size === 'auto' ? offeredReadBytes(this.#sftp) : config.read_size
     // ssh2 would split a read that is larger than what it expects of the server, and send the pieces one after the other.
@@ -78,12 +87,9 @@ export class SftpSession {
     this.#watch = setInterval(() => this.#look(), Math.max(periodMs, 5))
   }
 
-  /** `broken` is called once when it breaks. Throws source.access for what an operator must change, else source.unavailable. */
-  static async connect(
-    { broken, ...o }: ConnectOptions & { readonly broken: (session: SftpSession) => void },
-    { signal }: Signal,
-  ): Promise<SftpSession> {
-    return await connectSftp(o, (connected) => new SftpSession(connected, o.config, broken), { signal })
+  /** Throws source.access for what an operator must change, else source.unavailable. */
+  static async connect(o: SessionOptions, { signal }: Signal): Promise<SftpSession> {
+    return await connectSftp(o, (connected) => new SftpSession(connected, o), { signal })
   }
 
   get isBroken(): boolean {
@@ -139,6 +145,7 @@ export class SftpSession {
     this.#sftp.read(handle, into, at, length, position, (error, bytes) => {
       this.#answered(waiting)
       if (!this.isBroken) this.#openWindow()
+      if (!error) this.#read(bytes)
       end(error, bytes)
     })
   }

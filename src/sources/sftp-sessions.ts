@@ -4,11 +4,12 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { backoffMs } from '../core/backoff.ts'
-import type { Log, RetryWaits, Signal } from '../core/component.ts'
+import type { Bound, Context, Log, RetryWaits, Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
 import { untilAborted } from '../core/until-aborted.ts'
 import { type SftpConfig, sftpPlace } from './sftp-config.ts'
 import { interrupted } from './sftp-errors.ts'
+import { sftpMetrics } from './sftp-figures.ts'
 import { Login } from './sftp-login.ts'
 import { SftpSession } from './sftp-session.ts'
 
@@ -24,6 +25,8 @@ export class SftpSessions implements AsyncDisposable {
   readonly place: string
   readonly #config: SftpConfig
   readonly #log: Log
+  readonly #metrics: Bound<typeof sftpMetrics>
+  readonly #used: (error?: unknown) => void
   readonly #stop = new AbortController()
   readonly #live = new Set<SftpSession>()
   /** The key is read and decrypted once, until the server does not want it. */
@@ -35,9 +38,12 @@ export class SftpSessions implements AsyncDisposable {
   #fewerUntilMs = 0
   #saidFewer = false
 
-  constructor(config: SftpConfig, log: Log) {
+  /** `used` is told when a connection was made, and when none could be. */
+  constructor(config: SftpConfig, { log, meter }: Pick<Context, 'log' | 'meter'>, used: (error?: unknown) => void) {
     this.#config = config
     this.#log = log
+    this.#metrics = meter.bind(sftpMetrics, {})
+    this.#used = used
     this.place = sftpPlace(config)
   }
 
@@ -150,16 +156,22 @@ export class SftpSessions implements AsyncDisposable {
   }
 
   async #connect(): Promise<void> {
+    const {
+      sftp_bytes_read_total: read,
+      sftp_connects_total: made,
+      sftp_connect_failures_total: failed,
+    } = this.#metrics
     try {
       this.#login ??= Login.load(this.#config)
       const login = await this.#login
       const broken = (session: SftpSession) => {
         if (this.#live.delete(session)) {
+          this.#metrics.sftp_sessions.set(this.#live.size)
           this.#log.debug({ place: this.place, why: session.failure?.message }, 'an SFTP connection ended')
         }
       }
       const session = await SftpSession.connect(
-        { config: this.#config, login, log: this.#log, broken },
+        { config: this.#config, login, log: this.#log, broken, read: (bytes) => read.add(bytes) },
         { signal: this.#stop.signal },
       )
       // It may have been closed by the server before we could look.
@@ -169,10 +181,18 @@ export class SftpSessions implements AsyncDisposable {
         throw this.#interrupted(this.#stop.signal)
       }
       this.#live.add(session)
+      this.#metrics.sftp_sessions.set(this.#live.size)
+      made.add(1)
+      this.#used()
       this.#log.debug({ place: this.place, connections: this.#live.size }, 'an SFTP connection was made')
     } catch (error) {
       // Perhaps the key on disk is a new one by the next attempt.
       if (error instanceof StreamError && error.code === 'source.access') this.#login = undefined
+      if (!this.#stop.signal.aborted) {
+        failed.add(1)
+        // With others open it is no more than a limit of the server.
+        if (this.#live.size === 0) this.#used(error)
+      }
       throw error
     }
   }

@@ -1,6 +1,6 @@
 /** The files of an SFTP server. What a lost connection left without an answer is asked again here, where that is safe. */
 import type { FileEntryWithStats, SFTPWrapper, Stats } from 'ssh2'
-import type { Context, Log, Signal } from '../core/component.ts'
+import type { Context, Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
 import type { ExpectedFile, FileEntry, FileFacts, FileStore, OpenFile } from './file-store.ts'
 import { type SftpConfig, sftpPlace } from './sftp-config.ts'
@@ -11,8 +11,15 @@ import { ReadHabits } from './sftp-reader.ts'
 import type { Answer, SftpSession } from './sftp-session.ts'
 import { SftpSessions } from './sftp-sessions.ts'
 
-/** Connects when it is first asked for something. Throws config.invalid for what the schema cannot see. */
-export function createSftpStore(config: SftpConfig, context: Pick<Context, 'log'>): SftpStore {
+/**
+ * Connects when it is first asked for something; `used` is told how that went, each time. Throws config.invalid for what the
+ * schema cannot see.
+ */
+export function createSftpStore(
+  config: SftpConfig,
+  context: Pick<Context, 'log' | 'meter'>,
+  used: (error?: unknown) => void = () => undefined,
+): SftpStore {
   if (config.private_key_file !== undefined && config.private_key !== undefined) {
     throw new StreamError('config.invalid', 'private_key_file and private_key are both set: use one of them')
   }
@@ -20,7 +27,7 @@ export function createSftpStore(config: SftpConfig, context: Pick<Context, 'log'
   if (!hasKey && config.password === undefined && config.agent === false) {
     throw new StreamError('config.invalid', 'there is nothing to log in with: set password, private_key_file or agent')
   }
-  return new SftpStore(config, context.log)
+  return new SftpStore(config, context, used)
 }
 
 export class SftpStore implements FileStore {
@@ -28,9 +35,10 @@ export class SftpStore implements FileStore {
   readonly #sessions: SftpSessions
   readonly #habits: ReadHabits
 
-  constructor(config: SftpConfig, log: Log) {
+  constructor(config: SftpConfig, context: Pick<Context, 'log' | 'meter'>, used: (error?: unknown) => void) {
     this.place = sftpPlace(config)
-    this.#sessions = new SftpSessions(config, log)
+    this.#sessions = new SftpSessions(config, context, used)
+    const { log } = context
     this.#habits = new ReadHabits({ requests: config.read_requests, log, place: this.place })
   }
 

@@ -50,7 +50,7 @@ class Bed implements AsyncDisposable {
 
   async stop(how: 'stopped' | 'killed' = 'stopped'): Promise<void> {
     await this.source?.[Symbol.asyncDispose]()
-    if (how === 'killed') this.ledger?.drop()
+    if (how === 'killed') this.ledger?.abandon()
     await this.ledger?.[Symbol.asyncDispose]()
   }
 

@@ -61,7 +61,8 @@ ${fileNotes}
   ],
   // Loaded only where it is used: SSH takes memory.
   create: async (config, context) => {
-    const { createSftpStore } = await import('./sftp-store.ts')
-    return new FileSource(config, context, createSftpStore(config, context))
+    const { SftpOutside } = await import('./sftp-outside.ts')
+    const outside = new SftpOutside(config, context)
+    return new FileSource(config, context, outside.store, outside)
   },
 }

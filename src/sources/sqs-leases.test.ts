@@ -109,7 +109,7 @@ test('B5.2: every held message is extended at a third of its visibility timeout,
     assert.deepEqual(await bed.receive(), [])
     assert.deepEqual(holder.entries(changes), [10, 10, 3, 10, 10, 3])
     assert.equal(holder.metric('sqs_visibility_extended_total'), 46)
-    assert.equal(holder.metric('sqs_messages_in_flight'), 23)
+    assert.equal(holder.metric('sqs_messages_held'), 23)
     // A third, and up to a quarter less so that processes do not keep in step.
     const waits = timers.mock.calls.map(({ arguments: [, ms] }) => ms ?? 0)
     const third = holder.visibilityMs / 3
@@ -124,7 +124,7 @@ test('deletes go in batches of ten', limits, () =>
     assert.deepEqual(holder.states, [])
     assert.deepEqual(holder.entries(deletes).toSorted(), [10, 10, 3])
     assert.equal(holder.metric('sqs_messages_deleted_total'), 23)
-    assert.equal(holder.metric('sqs_messages_in_flight'), 0)
+    assert.equal(holder.metric('sqs_messages_held'), 0)
   }),
 )
 

@@ -37,7 +37,7 @@ export const leaseMetrics = {
     unit: '{message}',
     help: 'Messages whose receipt handle was no longer good; they come again, and the ledger knows their objects.',
   },
-  sqs_messages_in_flight: { kind: 'gauge', unit: '{message}', help: 'Messages held by this process.' },
+  sqs_messages_held: { kind: 'gauge', unit: '{message}', help: 'Messages held by this process.' },
 } as const satisfies Record<string, MetricSpec>
 
 /** Longest time from receive to delete, in ms. */
@@ -125,7 +125,7 @@ export class Leases implements AsyncDisposable {
     }
     const lease = new Lease(message, receivedMs, this.#visibilityMs)
     this.#held.set(lease.id, lease)
-    this.#metrics.sqs_messages_in_flight.set(this.#held.size)
+    this.#metrics.sqs_messages_held.set(this.#held.size)
     if (!this.#extendTimer) this.#schedule()
     return { lease, isNew: true }
   }
@@ -157,7 +157,7 @@ export class Leases implements AsyncDisposable {
 
   #forget(lease: Lease): void {
     if (this.#held.get(lease.id) === lease) this.#held.delete(lease.id)
-    this.#metrics.sqs_messages_in_flight.set(this.#held.size)
+    this.#metrics.sqs_messages_held.set(this.#held.size)
   }
 
   #flushDeletes(): void {

@@ -9,6 +9,8 @@ import {
   SQSServiceException,
 } from '@aws-sdk/client-sqs'
 import { type AwsConfig, assumedRole } from '../aws/connection.ts'
+import type { FoundCredentials } from '../aws/credentials-finding.ts'
+import { RequestWatch, type ServerClock } from '../aws/request-watch.ts'
 import type { Signal } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 
@@ -42,6 +44,8 @@ export interface QueueAttributes {
   readonly maxReceiveCount: number | undefined
   /** Largest message it takes, in bytes. */
   readonly maximumMessageSize: number | undefined
+  /** Everything that SQS tells, by its names. */
+  readonly all: Readonly<Record<string, string>>
 }
 
 /** Largest batch of any request. https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html */
@@ -50,8 +54,15 @@ export const batchLimit = 10
 export class SqsQueue implements Disposable {
   readonly #url: string
   readonly #client: SQSClient
+  readonly #watch: RequestWatch
 
-  constructor(url: string, config: AwsConfig, connections: number) {
+  /** `used` is told what comes of each request: what it threw, or nothing. */
+  constructor(
+    url: string,
+    config: AwsConfig,
+    connections: number,
+    used: (error?: StreamError) => void = () => undefined,
+  ) {
     this.#url = url
     const region = regionOf(url) ?? config.region ?? process.env.AWS_REGION
     // A server that is not AWS needs no region, but the signature does.
@@ -72,6 +83,19 @@ export class SqsQueue implements Disposable {
         httpsAgent: { keepAlive: true, maxSockets: connections },
       },
     })
+    this.#watch = new RequestWatch(this.#client, (error) => {
+      if (error === undefined) used()
+      else if (!(error instanceof Error) || error.name !== 'AbortError') used(sqsError(error, `use ${url}`))
+    })
+  }
+
+  credentials(): Promise<FoundCredentials> {
+    return this.#client.config.credentials()
+  }
+
+  /** What was seen last of the server's clock. */
+  get clock(): ServerClock | undefined {
+    return this.#watch.clock
   }
 
   /** The last part of the URL: what people call it. */
@@ -142,11 +166,11 @@ export class SqsQueue implements Disposable {
 
   async attributes(o: Signal): Promise<QueueAttributes> {
     try {
-      const { Attributes = {} } = await this.#client.send(
-        new GetQueueAttributesCommand({ QueueUrl: this.#url, AttributeNames: ['All'] }),
-        { abortSignal: o.signal },
-      )
+      const command = new GetQueueAttributesCommand({ QueueUrl: this.#url, AttributeNames: ['All'] })
+      // Whoever may not ask may read all the same: no use of the queue depends on it.
+      const { Attributes = {} } = await this.#client.send(this.#watch.aside(command), { abortSignal: o.signal })
       return {
+        all: Attributes as Readonly<Record<string, string>>,
         waiting: Number(Attributes.ApproximateNumberOfMessages ?? 0),
         inFlight: Number(Attributes.ApproximateNumberOfMessagesNotVisible ?? 0),
         delayed: Number(Attributes.ApproximateNumberOfMessagesDelayed ?? 0),

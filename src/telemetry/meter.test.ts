@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { parsePrometheus } from '../../test/servers/prometheus-parse.ts'
 import { bucketBounds, labelled, MemoryMeter } from './meter.ts'
+import { prometheusText } from './prometheus-text.ts'
 
 const table = {
   things_total: { kind: 'counter', unit: '{thing}', help: 'Things.' },
@@ -55,3 +57,78 @@ test('a labelled meter puts its labels on every series', () => {
   labelled(meter, { pipeline: 'web' }).bind(table, { reason: 'x' }).things_total.add(1)
   assert.equal(valuesOf(meter)['things_total {"pipeline":"web","reason":"x"}'], 1)
 })
+
+test('labels in another order are the same series', () => {
+  const meter = new MemoryMeter()
+  meter.bind(table, { a: 'x', b: 'y' }).things_total.add(1)
+  meter.bind(table, { b: 'y', a: 'x' }).things_total.add(1)
+  assert.equal(valuesOf(meter)['things_total {"a":"x","b":"y"}'], 2)
+})
+
+test('each series tells since when it counts', () => {
+  const beforeMs = Date.now()
+  const meter = new MemoryMeter()
+  meter.bind(table, {})
+  for (const { startMs } of meter.snapshot()) assert.ok(startMs >= beforeMs && startMs <= Date.now())
+})
+
+test('what is forgotten is not shown any more, its instruments work on, and bound again it begins at 0', () => {
+  const meter = new MemoryMeter()
+  const gone = labelled(meter, { pipeline: 'web' }).bind(table, { reason: 'x' })
+  const kept = labelled(meter, { pipeline: 'web2' }).bind(table, { reason: 'x' })
+  gone.things_total.add(4)
+  kept.things_total.add(5)
+  meter.forget({ pipeline: 'web' })
+  gone.things_total.add(1)
+  assert.equal(valuesOf(meter)['things_total {"pipeline":"web","reason":"x"}'], undefined)
+  assert.equal(valuesOf(meter)['things_total {"pipeline":"web2","reason":"x"}'], 5)
+  assert.equal(meter.size, linesOf(meter))
+  labelled(meter, { pipeline: 'web' }).bind(table, { reason: 'x' }).things_total.add(2)
+  assert.equal(valuesOf(meter)['things_total {"pipeline":"web","reason":"x"}'], 2)
+})
+
+test('bound again without having been forgotten, counters go on', () => {
+  const meter = new MemoryMeter()
+  meter.bind(table, {}).things_total.add(3)
+  meter.bind(table, {}).things_total.add(1)
+  assert.equal(valuesOf(meter)['things_total {}'], 4)
+})
+
+test('50,000 odd keys and label values never make more than 10,000 lines, and the first one without room is told', () => {
+  const told: string[] = []
+  const meter = new MemoryMeter({ onDropped: (name) => told.push(name) })
+  const first = meter.bind(table, { key: 'first' })
+  const odd = ['"', '\\', '\n', '{}', '\u202e', '\ud800', '\0', 'x'.repeat(100_000), '__proto__', '']
+  for (let i = 0; i < 50_000; i += 1) {
+    const bound = meter.bind(table, { key: `${i} ${odd[i % odd.length]}` })
+    bound.things_total.add(1)
+    bound.level.set(1)
+    bound.wait_seconds.record(1)
+  }
+  first.things_total.add(1)
+  assert.ok(meter.size <= 10_000 && meter.size > 9_900, `${meter.size}`)
+  assert.equal(meter.size, linesOf(meter))
+  assert.equal(meter.dropped + meter.snapshot().length, 3 * 50_001)
+  assert.equal(told.length, 1)
+  const text = prometheusText(meter.snapshot())
+  parsePrometheus(text)
+  assert.ok(text.length < 5_000_000, `${text.length} characters`)
+  assert.equal(valuesOf(meter)['things_total {"key":"first"}'], 1)
+})
+
+test('series that had no room are not remembered', () => {
+  const meter = new MemoryMeter({ limit: 1 })
+  const names = { odd_total: { kind: 'counter', unit: '1', help: 'Odd.' } } as const
+  for (let i = 0; i < 1000; i += 1) meter.bind(names, { key: `${i}` }).odd_total.add(1)
+  assert.deepEqual([meter.snapshot().length, meter.dropped], [1, 999])
+  meter.forget({ key: '0' })
+  meter.bind(names, { key: '7' }).odd_total.add(1)
+  assert.deepEqual(valuesOf(meter), { 'odd_total {"key":"7"}': 1 })
+})
+
+/** As the text has them. */
+function linesOf(meter: MemoryMeter): number {
+  return prometheusText(meter.snapshot())
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#')).length
+}

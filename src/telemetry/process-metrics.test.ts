@@ -78,3 +78,18 @@ test('what is sampled is valid text, and without a sample too', () => {
   assert.equal(families.get('process_resident_memory_bytes')?.type, 'gauge')
   assert.equal(families.get('process_start_time_seconds')?.type, 'gauge')
 })
+
+test('the version is a label, and series that had no room are counted once', () => {
+  const meter = new MemoryMeter({ limit: 20 })
+  using metrics = new ProcessMetrics(meter, () => ioText(1))
+  const info = meter.snapshot().find(({ name }) => name === 's3_streamer_info')
+  assert.deepEqual([info?.value, Object.keys(info?.labels ?? {})], [1, ['version']])
+  for (let i = 0; i < 50; i += 1)
+    meter.bind({ odd_total: { kind: 'counter', unit: '1', help: 'Odd.' } }, { reason: `r${i}` })
+  metrics.sample()
+  metrics.sample()
+  const values = valuesOf(meter)
+  assert.equal(values.metrics_series, meter.snapshot().length)
+  assert.equal(values.metrics_series_dropped_total, meter.dropped)
+  assert.ok(meter.dropped > 0)
+})

@@ -1,7 +1,9 @@
-/** What this process takes of the machine. */
+/** What this process is, what it takes of the machine, and how much of it is measured. */
 import { readFileSync } from 'node:fs'
 import { type ELDHistogram, type EventLoopUtilization, monitorEventLoopDelay, performance } from 'node:perf_hooks'
-import type { Bound, Meter, MetricSpec } from '../core/component.ts'
+import type { Bound, MetricSpec } from '../core/component.ts'
+import type { MemoryMeter } from './meter.ts'
+import { version } from './version.ts'
 
 /**
  * Names as in https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics where it has one. Of those the
@@ -37,6 +39,23 @@ export const processMetrics = {
   },
 } as const satisfies Record<string, MetricSpec>
 
+export const infoMetrics = {
+  s3_streamer_info: { kind: 'gauge', unit: '1', help: 'Always 1; the version is a label.', labels: ['version'] },
+} as const satisfies Record<string, MetricSpec>
+
+export const meterMetrics = {
+  metrics_series: {
+    kind: 'gauge',
+    unit: '{series}',
+    help: 'Series that are shown; a histogram counts as its lines. There are never more than 10,000.',
+  },
+  metrics_series_dropped_total: {
+    kind: 'counter',
+    unit: '{series}',
+    help: 'Series that are not shown because there were 10,000 already.',
+  },
+} as const satisfies Record<string, MetricSpec>
+
 /** Only where the system tells. */
 export const processWriteMetrics = {
   process_write_bytes_total: {
@@ -56,18 +75,23 @@ export interface ProcessFacts {
 const resolutionMs = 20
 
 export class ProcessMetrics implements Disposable {
-  readonly #meter: Meter
+  readonly #meter: MemoryMeter
   readonly #metrics: Bound<typeof processMetrics>
+  readonly #measured: Bound<typeof meterMetrics>
+  #written: Bound<typeof processWriteMetrics> | undefined
   readonly #io: () => string
   readonly #delay: ELDHistogram
   #utilization: EventLoopUtilization
   #cpuSeconds = 0
   #writeBytes = 0
+  #dropped = 0
 
   /** `io` gives the text of /proc/self/io, or throws. */
-  constructor(meter: Meter, io: () => string = () => readFileSync('/proc/self/io', 'latin1')) {
+  constructor(meter: MemoryMeter, io: () => string = () => readFileSync('/proc/self/io', 'latin1')) {
     this.#meter = meter
     this.#metrics = meter.bind(processMetrics, {})
+    this.#measured = meter.bind(meterMetrics, {})
+    meter.bind(infoMetrics, { version }).s3_streamer_info.set(1)
     this.#io = io
     this.#delay = monitorEventLoopDelay({ resolution: resolutionMs })
     this.#delay.enable()
@@ -87,7 +111,11 @@ export class ProcessMetrics implements Disposable {
     this.#cpuSeconds = cpuSeconds
     metrics.process_start_time_seconds.set(performance.timeOrigin / 1000)
     this.#sampleEventLoop()
-    return { rssBytes, writeBytes: this.#sampleWrites() }
+    const writeBytes = this.#sampleWrites()
+    this.#measured.metrics_series.set(this.#meter.size)
+    this.#measured.metrics_series_dropped_total.add(this.#meter.dropped - this.#dropped)
+    this.#dropped = this.#meter.dropped
+    return { rssBytes, writeBytes }
   }
 
   #sampleEventLoop(): void {
@@ -108,7 +136,8 @@ export class ProcessMetrics implements Disposable {
     const writeBytes = writeBytesOf(this.#io)
     if (writeBytes === undefined) return undefined
     // Bound here and not before: where the system does not tell there is no series, not one of 0.
-    this.#meter.bind(processWriteMetrics, {}).process_write_bytes_total.add(writeBytes - this.#writeBytes)
+    this.#written ??= this.#meter.bind(processWriteMetrics, {})
+    this.#written.process_write_bytes_total.add(writeBytes - this.#writeBytes)
     this.#writeBytes = writeBytes
     return writeBytes
   }

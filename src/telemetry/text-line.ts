@@ -16,7 +16,7 @@ const reasons = ['reason', 'error']
 const ordinals = new Set(['attempt', 'status', 'process', 'position'])
 
 /** The line of one JSON entry of the log, its newline included; a stack follows on lines of its own. */
-export function textLine(json: string, o: { readonly color: boolean }): string {
+export function textLine(json: string, o: { readonly color: boolean; readonly isTimed?: boolean }): string {
   const { level, time, msg, stack, ...facts } = JSON.parse(json) as Record<string, Fact>
   const paint = (style: Parameters<typeof styleText>[0], text: string) =>
     o.color ? styleText(style, text, { validateStream: false }) : text
@@ -30,7 +30,7 @@ export function textLine(json: string, o: { readonly color: boolean }): string {
     .map(([key, fact]) => printable(showFact(key, fact)))
     .filter((text) => text !== '')
   const words = [
-    paint('gray', String(time).replace('T', ' ').replace('Z', '')),
+    ...(o.isTimed === false ? [] : [paint('gray', String(time).replace('T', ' ').replace('Z', ''))]),
     paint(styles[name as keyof typeof styles] ?? 'gray', name),
     `${told.join(': ')}${rest.length > 0 ? paint('gray', ` · ${rest.join(' · ')}`) : ''}`,
   ]

@@ -36,11 +36,21 @@ export const transferMetrics = {
 } as const satisfies Record<string, MetricSpec>
 
 export const transferFileMetrics = {
-  transfer_files_total: { kind: 'counter', unit: '{file}', help: 'Files by what became of them.' },
+  transfer_files_total: {
+    kind: 'counter',
+    unit: '{file}',
+    help: 'Files by what became of them.',
+    labels: ['outcome'],
+  },
 } as const satisfies Record<string, MetricSpec>
 
 export const transferRetryMetrics = {
-  transfer_retries_total: { kind: 'counter', unit: '{retry}', help: 'Steps of a copy that were tried again.' },
+  transfer_retries_total: {
+    kind: 'counter',
+    unit: '{retry}',
+    help: 'Steps of a copy that were tried again.',
+    labels: ['type'],
+  },
 } as const satisfies Record<string, MetricSpec>
 
 /** As the seed has them; its `mb` is 1,048,576 bytes. */

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import type { ListedObject, ObjectPart, ObjectSink, ObjectSinkContext, ObjectUpload } from '../../src/core/component.ts'
 import { StreamError } from '../../src/core/errors.ts'
 import { UploadTable, uploadSchema } from '../../src/ledger/upload-table.ts'
-import { testContext } from './sink.ts'
+import { examined, testContext } from './sink.ts'
 
 /**
  * What happens to one request: an error of the server, a wish for fewer requests, a connection cut before or while it is
@@ -351,6 +351,37 @@ export function objectSinkConformance(name: string, start: () => Promise<ObjectS
   run('check stores nothing', async (harness, sink) => {
     await sink.check(live)
     nothingLeft(harness)
+  })
+
+  run('the use of a dependency shows in its state', async (harness, sink) => {
+    const [dependency] = sink.dependencies
+    assert.ok(dependency)
+    const bytes = randomBytes(3 * sink.partBytes)
+    const object = listed('a.csv', bytes.length)
+    void harness.trouble('open', 'error')
+    await assert.rejects(sink.open(object, bytes.length, live))
+    assert.match(`${dependency.state} ${dependency.error}`, /^failing .+/)
+    await store(sink, object, bytes)
+    assert.deepEqual([dependency.state, dependency.error], ['up', undefined])
+  })
+
+  run('a probe and examine find no problem with a live receiver, and store nothing', async (harness, sink) => {
+    for (const dependency of sink.dependencies) {
+      await dependency.probe(live)
+      assert.deepEqual([dependency.state, dependency.error], ['unused', undefined])
+    }
+    const levels = (await examined(sink)).map(({ level }) => level)
+    assert.ok(levels.includes('ok') && !levels.includes('problem'), levels.join())
+    nothingLeft(harness)
+  })
+
+  test(`${name}: a dead receiver is told by probe, and by examine with what to do`, async () => {
+    const harness = await start()
+    await using sink = await harness.create()
+    await harness.close()
+    for (const dependency of sink.dependencies) await assert.rejects(dependency.probe(live), StreamError)
+    const problems = (await examined(sink)).filter(({ level }) => level === 'problem')
+    assert.ok(problems.length > 0 && problems.every(({ advice }) => advice))
   })
 
   run('disposing twice is harmless', async (_harness, sink) => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Block, blockOf, recordAt, recordStart } from '../../src/core/block.ts'
-import type { Batch, Context, Origin, Sink } from '../../src/core/component.ts'
+import type { Batch, Context, Finding, Origin, Signal, Sink } from '../../src/core/component.ts'
 import { StreamError } from '../../src/core/errors.ts'
 import { MemoryMeter } from '../../src/telemetry/meter.ts'
 
@@ -59,11 +59,15 @@ export interface SinkHarness {
 
 const live = { signal: new AbortController().signal }
 
-/** `mute`: a receiver that has no words to refuse a record with, such as a syslog daemon or a file. */
+/**
+ * `mute`: a receiver that has no words to refuse a record with, such as a syslog daemon or a file. `unseen`: nobody can tell
+ * whether it lives without sending something, as with UDP, or there is no receiver that could die.
+ */
 export function sinkConformance(
   name: string,
   start: () => Promise<SinkHarness>,
   receiver: 'answers' | 'mute' = 'answers',
+  death: 'seen' | 'unseen' = 'seen',
 ): void {
   const run = (title: string, body: (harness: SinkHarness) => Promise<void>) =>
     test(`${name}: ${title}`, async () => {
@@ -149,6 +153,80 @@ export function sinkConformance(
     await sink[Symbol.asyncDispose]()
     assert.ok(sink.maxInFlight > 0)
   })
+
+  run('dependencies have names of their own, and a probe writes nothing and changes no state', async (harness) => {
+    const { sink, stored } = harness
+    const names = sink.dependencies.map((dependency) => dependency.name)
+    assert.equal(new Set(names).size, names.length)
+    for (const dependency of sink.dependencies) {
+      assert.match(dependency.name, /^[a-z0-9]+ \S/)
+      await dependency.probe(live)
+      assert.deepEqual([dependency.state, dependency.error], ['unused', undefined])
+    }
+    assert.deepEqual(stored(), [])
+  })
+
+  run('the use of a dependency shows in its state', async ({ sink, failing }) => {
+    const states = () => sink.dependencies.map(({ state }) => state)
+    if (states().length === 0) return assert.deepEqual(levels(await examined(sink)), ['ok'])
+    failing(true)
+    const batch = batchOf(blockOf(['b']))
+    await assert.rejects(sink.write(batch, live))
+    const failed = sink.dependencies.filter(({ state }) => state === 'failing' || state === 'paused')
+    assert.ok(failed.length > 0, states().join())
+    for (const { error } of failed) assert.ok(error !== undefined && error.length > 0)
+    failing(false)
+    await untilAccepted(sink, batch)
+    assert.ok(states().includes('up'), states().join())
+    assert.ok(!states().includes('failing'), states().join())
+  })
+
+  run('examine finds no problem with a live receiver, and writes nothing', async ({ sink, stored }) => {
+    const findings = await examined(sink)
+    assert.deepEqual(
+      findings.filter(({ level }) => level === 'problem'),
+      [],
+    )
+    assert.ok(findings.some(({ level }) => level === 'ok'))
+    for (const { text } of findings) assert.match(text, /^\S[^\n]*$/)
+    assert.deepEqual(stored(), [])
+  })
+
+  run('examine ends with an abort', async ({ sink }) => {
+    const signal = AbortSignal.abort(new Error('stop'))
+    const findings = await examined(sink, { signal }).catch((error: unknown) => String(error))
+    if (typeof findings === 'string') assert.match(findings, /stop|abort/i)
+    else assert.ok(findings.every(({ level }) => level !== 'problem'))
+  })
+
+  if (death === 'seen')
+    test(`${name}: a dead receiver is told by probe, by examine with what to do, and by the state after a write`, async () => {
+      const harness = await start()
+      await harness.close()
+      await using sink = harness.sink
+      for (const dependency of sink.dependencies)
+        await assert.rejects(
+          dependency.probe(live),
+          (error) => error instanceof StreamError && error.message.length > 0,
+        )
+      const problems = (await examined(sink)).filter(({ level }) => level === 'problem')
+      assert.ok(problems.length > 0)
+      for (const { advice } of problems) assert.ok(advice !== undefined && advice.length > 0)
+      await assert.rejects(sink.write(batchOf(blockOf(['a'])), live))
+      const [first] = sink.dependencies
+      assert.ok(first)
+      assert.match(first.state, /^(failing|paused)$/)
+      assert.ok(first.error !== undefined && first.error.length > 0)
+    })
+}
+
+const levels = (findings: readonly Finding[]) => findings.map(({ level }) => level)
+
+/** What `doctor` is told. */
+export async function examined(sink: Pick<Sink, 'examine'>, o: Signal = live): Promise<Finding[]> {
+  const findings: Finding[] = []
+  for await (const finding of sink.examine(o)) findings.push(finding)
+  return findings
 }
 
 /** Writes the batch again as the engine would. */

@@ -6,6 +6,7 @@ import type { ListedObject, ObjectPart, Outcome, Source } from '../../src/core/c
 import { nothingCounted, startOfObject } from '../../src/core/delivery.ts'
 import { StreamError } from '../../src/core/errors.ts'
 import type { Ledger } from '../../src/ledger/ledger.ts'
+import { replayedConformance } from './replayed.ts'
 
 export interface SourceHarness {
   /** The next start: the source and the ledger of the last one are closed, with `killed` without saving. */
@@ -23,6 +24,8 @@ export interface SourceHarness {
   later(): void | Promise<void>
   /** False if it gives out what there is, but never says that this was all. */
   readonly completes?: boolean
+  /** True if a replay is listed where neither `stall` nor `deny` reaches. */
+  readonly replaysElsewhere?: boolean
   close(): Promise<void>
 }
 
@@ -40,6 +43,16 @@ export async function bytesOf(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
   const read: Buffer[] = []
   for await (const chunk of chunks) read.push(chunk)
   return Buffer.concat(read)
+}
+
+async function drain(objects: AsyncIterable<unknown>): Promise<void> {
+  for await (const _ of objects);
+}
+
+async function collected<T>(all: AsyncIterable<T>): Promise<T[]> {
+  const list: T[] = []
+  for await (const one of all) list.push(one)
+  return list
 }
 
 /** Settles an object as the engine does. */
@@ -72,6 +85,7 @@ function partsOf(total: number, sizes: readonly number[]): ObjectPart[] {
 }
 
 export function sourceConformance(name: string, make: () => Promise<SourceHarness>): void {
+  replayedConformance(name, make)
   const run = (title: string, body: (harness: SourceHarness) => Promise<void>) =>
     test(`${name}: ${title}`, { timeout: 30_000 }, async () => {
       const harness = await make()
@@ -396,6 +410,84 @@ export function sourceConformance(name: string, make: () => Promise<SourceHarnes
       assert.match(error.message, /^cannot \w+ .*:.*\(.+\)$/)
       return true
     })
+  })
+
+  run('examine tells what is there and changes nothing', async (harness) => {
+    harness.put('a', Buffer.from('x'))
+    const { source, ledger } = await harness.start()
+    const before = harness.content()
+    const findings = await collected(source.examine(live))
+    assert.deepEqual(
+      findings.filter(({ level }) => level === 'problem'),
+      [],
+    )
+    assert.ok(findings.some(({ level }) => level === 'ok'))
+    assert.deepEqual(harness.content(), before)
+    assert.deepEqual(ledger.objects(), [])
+    assert.deepEqual(keysOf(await scanOnce(source)), ['a'])
+  })
+
+  run('examine tells what the operator must change, and throws nothing but an abort', async (harness) => {
+    harness.put('a', Buffer.from('x'))
+    const { source } = await harness.start()
+    harness.deny()
+    const problems = (await collected(source.examine(live))).filter(({ level }) => level === 'problem')
+    assert.ok(problems.length > 0)
+    for (const { text, advice } of problems) assert.ok(text !== '' && advice, text)
+    const stopped = AbortSignal.abort(new Error('stop'))
+    await assert.rejects(collected(source.examine({ signal: stopped })))
+  })
+
+  run(
+    'what it depends on is unused, up, then failing, as its use shows; a probe changes nothing of that',
+    async (harness) => {
+      harness.put('a', Buffer.from('x'))
+      const started = await harness.start()
+      const { source } = started
+      const states = () => source.dependencies.map(({ state }) => state)
+      const names = source.dependencies.map(({ name }) => name)
+      assert.ok(names.length > 0 && new Set(names).size === names.length)
+      for (const dependency of source.dependencies) await dependency.probe(live)
+      assert.ok(
+        states().every((state) => state === 'unused'),
+        String(states()),
+      )
+      for (const object of await scanOnce(source)) {
+        await bytesOf(source.open(object, 0, live))
+        finish(started, object)
+      }
+      assert.ok(
+        states().every((state) => state === 'up'),
+        String(states()),
+      )
+      // What it still has to say to the store is said.
+      await harness.later()
+      harness.deny()
+      const soft = new AbortController()
+      const scanning = drain(source.objects({ soft: soft.signal, hard: never, once: false }))
+      while (states().every((state) => state === 'up')) await new Promise((resolve) => setTimeout(resolve, 2))
+      const [failing] = source.dependencies.filter(({ state }) => state === 'failing')
+      assert.match(failing?.error ?? '', /^cannot \w+ .*:/)
+      assert.ok((failing?.sinceMs ?? 0) > 0)
+      soft.abort(new Error('stop'))
+      await scanning
+    },
+  )
+
+  run('the oldest that waits to be given out is known, and nothing waits when all was given', async (harness) => {
+    for (const [key, body] of bodies) harness.put(key, body)
+    const { source } = await harness.start()
+    assert.equal(source.oldestWaitingMs, undefined)
+    const objects = source.objects({ soft: never, hard: never, once: true })
+    const waited: Array<number | undefined> = []
+    const times: number[] = []
+    for await (const { timeMs } of objects) {
+      times.push(timeMs)
+      waited.push(source.oldestWaitingMs)
+    }
+    assert.ok(waited.some((ms) => ms !== undefined && times.includes(ms)))
+    assert.equal(waited.at(-1), undefined)
+    assert.equal(source.oldestWaitingMs, undefined)
   })
 
   run('disposing twice is harmless', async (harness) => {

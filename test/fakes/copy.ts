@@ -1,6 +1,7 @@
 /** A source and an object sink in memory, for tests of the copier. */
 import { setImmediate as turn } from 'node:timers/promises'
 import type {
+  Finding,
   ListedObject,
   ObjectPart,
   ObjectSink,
@@ -22,6 +23,8 @@ export function bodyOf(bytes: number, seed = 0): Buffer {
 
 /** Gives what is in `files` and not settled, one poll after the other until nothing is new. */
 export class FileTree implements Source {
+  readonly dependencies = []
+  readonly oldestWaitingMs = undefined
   readonly workers: number
   readonly progress = { found: 0, complete: false }
   readonly files = new Map<string, Buffer>()
@@ -46,6 +49,10 @@ export class FileTree implements Source {
   }
 
   async check(): Promise<void> {}
+
+  async *examine(): AsyncGenerator<Finding> {}
+
+  async *replayed(): AsyncGenerator<ListedObject> {}
 
   async *objects({ soft }: { readonly soft: AbortSignal }): AsyncGenerator<ListedObject> {
     for (const [key, body] of this.files) {
@@ -110,6 +117,7 @@ export class MemoryBucket {
 export type SinkCall = 'open' | 'send' | 'complete' | 'abort'
 
 export class MemoryObjects implements ObjectSink {
+  readonly dependencies = []
   readonly partBytes: number
   readonly readConcurrency: number
   readonly uploadConcurrency: number
@@ -129,6 +137,8 @@ export class MemoryObjects implements ObjectSink {
   }
 
   async check(): Promise<void> {}
+
+  async *examine(): AsyncGenerator<Finding> {}
 
   placeOf({ key }: ListedObject): string {
     return `mem://${key}`

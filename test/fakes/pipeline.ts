@@ -1,4 +1,5 @@
 /** A source, a sink and a ledger in memory, for tests of the pipeline. */
+import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,10 +10,12 @@ import { recordAt } from '../../src/core/block.ts'
 import type {
   Batch,
   BatchLimits,
+  Finding,
   ListedObject,
   Log,
   Outcome,
   Refused,
+  ReplayRange,
   Signal,
   Sink,
   Source,
@@ -105,7 +108,14 @@ export class FakeSource implements Source<FakeObject> {
     this.#chunk = o.chunk ?? 65_536
   }
 
+  readonly dependencies = []
+  readonly oldestWaitingMs = undefined
+
+  async *examine(): AsyncGenerator<Finding> {}
+
   async check(): Promise<void> {}
+
+  async *replayed(_range: ReplayRange, _o: Signal): AsyncGenerator<FakeObject> {}
 
   async *objects(o: { readonly soft: AbortSignal; readonly once: boolean }): AsyncGenerator<FakeObject> {
     for (const object of this.#objects) {
@@ -168,6 +178,7 @@ export function textOf({ parts }: Batch): string[] {
 }
 
 export class FakeSink implements Sink {
+  readonly dependencies = []
   readonly maxInFlight: number
   readonly limits: BatchLimits
   readonly retry = { minMs: 1, maxMs: 3 }
@@ -186,6 +197,8 @@ export class FakeSink implements Sink {
   }
 
   async check(): Promise<void> {}
+
+  async *examine(): AsyncGenerator<Finding> {}
 
   async write(batch: Batch, o: Signal): Promise<Refused | undefined> {
     this.writes += 1
@@ -210,16 +223,35 @@ export const down = async (): Promise<never> => {
   throw new StreamError('sink.unavailable', 'connection refused')
 }
 
+/** A pipeline that is looked at while it runs: whatever a test does to it, at any moment its counts balance. */
 export function pipelineOf(
   source: Source,
   sink: Sink,
   ledger: SqliteLedger,
   o: Partial<PipelineOptions> = {},
 ): Pipeline {
-  return new Pipeline({
-    ...{ source, sink, ledger, formats, limits, log: silent, meter: new MemoryMeter(), nowMs: Date.now },
+  const meter = new MemoryMeter()
+  const pipeline = new Pipeline({
+    ...{ source, sink, ledger, formats, limits, log: silent, meter, nowMs: Date.now },
     saveIntervalMs: 20,
     readWaits: { minMs: 1, maxMs: 3 },
     ...o,
   })
+  const run = pipeline.run.bind(pipeline)
+  pipeline.run = async (options) => {
+    const looking = setInterval(() => assertBalance(meter), 2)
+    try {
+      return await run(options)
+    } finally {
+      clearInterval(looking)
+      assertBalance(meter)
+    }
+  }
+  return pipeline
+}
+
+/** read = delivered + filtered + quarantined. */
+export function assertBalance(meter: MemoryMeter): void {
+  const count = (what: string) => meter.snapshot().find(({ name }) => name === `records_${what}_total`)?.value ?? 0
+  assert.equal(count('read'), count('delivered') + count('filtered') + count('quarantined'))
 }

@@ -194,7 +194,7 @@ export class FileBed {
 
   async stop(how: 'stopped' | 'killed' = 'stopped'): Promise<void> {
     await this.source?.[Symbol.asyncDispose]()
-    if (how === 'killed') this.ledger?.drop()
+    if (how === 'killed') this.ledger?.abandon()
     await this.ledger?.[Symbol.asyncDispose]()
   }
 

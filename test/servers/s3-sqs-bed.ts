@@ -154,7 +154,7 @@ export class Consumer {
     sqs.fault = ({ action }) => (/Batch$/.test(action) ? { failEntries: () => deadHandle } : undefined)
     await this.unfollow().catch(() => undefined)
     await this.source[Symbol.asyncDispose]()
-    this.ledger.drop()
+    this.ledger.abandon()
     sqs.fault = before
   }
 

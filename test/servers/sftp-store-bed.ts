@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import * as z from 'zod'
 import { type SftpConfig, sftpFields } from '../../src/sources/sftp-config.ts'
 import { createSftpStore, type SftpStore } from '../../src/sources/sftp-store.ts'
+import { MemoryMeter } from '../../src/telemetry/meter.ts'
 import { type SftpOptions, type SftpServer, startSftp } from './sftp.ts'
 
 export interface LogLine {
@@ -25,6 +26,7 @@ export function sftpConfig(
 export class SftpBed implements AsyncDisposable {
   readonly server: SftpServer
   readonly lines: LogLine[] = []
+  readonly meter = new MemoryMeter()
   readonly #stores: SftpStore[] = []
   readonly #stop = new AbortController()
 
@@ -50,6 +52,7 @@ export class SftpBed implements AsyncDisposable {
       void this.lines.push({ level, facts: { ...facts }, message })
     const store = createSftpStore(config, {
       log: { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') },
+      meter: this.meter,
     })
     this.#stores.push(store)
     return store

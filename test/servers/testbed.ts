@@ -40,6 +40,7 @@ export async function runProgram(argv: readonly string[], given: Partial<Io> = {
     color: { stdout: false, stderr: false },
     ask: undefined,
     unread: never,
+    onHangup: () => ({ [Symbol.dispose]: () => undefined }),
     soft: never,
     hard: never,
     ...given,
