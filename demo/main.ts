@@ -54,9 +54,12 @@ const inputs: HttpInput[] = [
 
 let streamer: Streamer | undefined
 let isLeaving = false
+/** Keeps this process here when all is done, until Ctrl-C. */
+let stay: NodeJS.Timeout | undefined
 async function leave(code: number): Promise<void> {
   if (isLeaving) return
   isLeaving = true
+  clearInterval(stay)
   if (streamer && streamer.child.exitCode === null) {
     streamer.kill('SIGTERM')
     await streamer.ended
@@ -178,6 +181,6 @@ Try, in another terminal:
   curl -T README.md '${s3.endpoint}/${bucket}/${encodeURI(zscalerPrefix)}hello.txt'    # a new object: it arrives within seconds
 
 Ctrl-C ends everything and leaves nothing behind.`)
-  setInterval(() => undefined, 1000)
+  stay = setInterval(() => undefined, 1000)
 } else await leave(isGood ? 0 : 1)
 if (isLeaving) process.exit()

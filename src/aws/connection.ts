@@ -1,6 +1,7 @@
 /** Everything that speaks to AWS, or to what speaks like it, starts here: the keys of the configuration, credentials, the S3 client. */
 import { S3Client, S3ServiceException } from '@aws-sdk/client-s3'
 import * as z from 'zod'
+import { explainError } from '../core/errors.ts'
 
 /** The keys every AWS client of ours has; what is left out comes from the SDK's own chain (environment, profile, role). */
 export const awsFields = {
@@ -77,6 +78,23 @@ export function createS3Client(
       httpsAgent: { keepAlive: true, maxSockets: connections },
     },
   })
+}
+
+/** True if something answered that is no S3: a web page, a proxy. */
+export function isForeignAnswer(error: unknown): boolean {
+  return error instanceof Error && /XML parse error|Deserialization error/.test(error.message)
+}
+
+export const foreignAnswerAdvice =
+  'check `endpoint`: is it the port for S3, and not that of the web console, and is there a proxy between?'
+
+/** What an error of the SDK says, with its name; in place of what only programmers can use. */
+export function s3ErrorText(error: unknown, name: string): string {
+  const text = explainError(error)
+  if (isForeignAnswer(error)) return 'what answers is no S3 server'
+  // A HEAD has no body that could say more.
+  if (text === 'UnknownError') return name
+  return text.includes(name) || name === 'Error' ? text : `${name}: ${text}`
 }
 
 /** The wish of the server for the next attempt, in ms. */

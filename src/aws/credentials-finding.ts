@@ -1,5 +1,7 @@
 /** Where the credentials of an AWS client come from: for `doctor`, by name, never a value. */
-import type { Finding } from '../core/component.ts'
+import type { Finding, Signal } from '../core/component.ts'
+import { explainError } from '../core/errors.ts'
+import { problemOf, timed } from '../core/findings.ts'
 
 /** The SDK marks credentials with what gave them. https://github.com/aws/aws-sdk-js-v3/blob/main/packages/types/src/feature-ids.ts */
 const sources: Readonly<Record<string, string>> = {
@@ -23,6 +25,27 @@ const sources: Readonly<Record<string, string>> = {
 export interface FoundCredentials {
   readonly expiration?: Date | undefined
   readonly $source?: Readonly<Record<string, unknown>> | undefined
+}
+
+/** Asks for them; nothing more can be asked if that is a problem. */
+export async function findCredentials(ask: () => Promise<FoundCredentials>, o: Signal): Promise<Finding> {
+  try {
+    return credentialsFinding((await timed(() => ask(), o)).value, Date.now())
+  } catch (error) {
+    return problemOf(error, { ...o, what: 'there are no credentials', advice: missingAdvice(explainError(error)) })
+  }
+}
+
+/** What the SDK does not say: what of it is there. */
+export function missingAdvice(text: string, env: Readonly<Record<string, string | undefined>> = process.env): string {
+  const { AWS_PROFILE: profile, AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret } = env
+  if (/AssumeRole/.test(text))
+    return 'check `role_arn` and `external_id`, and that the trust policy of the role names who is asking'
+  if (profile)
+    return `AWS_PROFILE names "${profile}": is that a profile of ~/.aws/config or ~/.aws/credentials of this user?`
+  if (id && !secret) return 'AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not: set both'
+  if (secret && !id) return 'AWS_SECRET_ACCESS_KEY is set, and AWS_ACCESS_KEY_ID is not: set both'
+  return 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or run with an instance role'
 }
 
 export function credentialsFinding(found: FoundCredentials, nowMs: number): Finding {

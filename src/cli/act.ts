@@ -24,9 +24,15 @@ export class Act extends Look implements Operations {
   }
 
   async planReplay(request: ReplayRequest, o: Signal): Promise<ReplayPlan> {
-    const { source, ledger } = this.find(request.pipeline).parts
-    const { objects, bytes, seconds } = await planReplay({ source, ledger }, request, { ...o, nowMs: Date.now() })
-    return { objects, bytes, seconds }
+    const pipeline = this.find(request.pipeline)
+    try {
+      const { objects, bytes, seconds } = await planReplay(pipeline.parts, request, { ...o, nowMs: Date.now() })
+      return { objects, bytes, seconds }
+    } catch (error) {
+      if (pipeline.isOpen) throw error
+      const text = `pipeline ${request.pipeline} was stopped or restarted while the replay was planned: ask again`
+      throw new StreamError('run.unknown', text, { cause: error })
+    }
   }
 
   startReplay(

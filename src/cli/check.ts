@@ -1,16 +1,15 @@
 /** `check`: is the file right, and does what it names answer? Changes nothing. */
-import { accessSync, constants, existsSync } from 'node:fs'
-import { devNull } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
 import { describeConfig } from '../config/render.ts'
-import { explainError, StreamError } from '../core/errors.ts'
+import { StreamError } from '../core/errors.ts'
+import { problemOf } from '../core/findings.ts'
 import { MemoryMeter } from '../telemetry/meter.ts'
 import { printable } from '../telemetry/text-line.ts'
 import { assemble, ledgerOf } from './assemble.ts'
 import { openConfig } from './config-file.ts'
+import type { ExitCode, Io } from './io.ts'
 import { placeOf } from './place.ts'
-import type { ExitCode, Io } from './program.ts'
 import { createCommandLog } from './run-log.ts'
+import { refuseUnwritableFiles, refuseUnwritableFolder, withoutState } from './state-access.ts'
 
 const timeoutMs = 30_000
 
@@ -31,22 +30,27 @@ export async function check(flags: { readonly config: string; readonly pipeline?
         return true
       } catch (error) {
         if (!(error instanceof StreamError)) throw error
-        io.stdout(`FAILED   ${name}: ${printable(`${what}: ${explainError(error)}`)}\n`)
+        const { text, advice } = problemOf(error, { signal: io.soft })
+        io.stdout(`FAILED   ${name}: ${printable(`${what}: ${text}`)}\n`)
+        if (advice !== undefined) io.stdout(`         → ${printable(advice)}\n`)
         code = 3
         return false
       }
     }
     const signal = AbortSignal.any([io.soft, AbortSignal.timeout(timeoutMs)])
     const isStateRight = await tell(`state ${state.file_path}`, async () => {
-      refuseUnwritable(state.file_path)
+      refuseUnwritableFolder(state.file_path)
+      refuseUnwritableFiles(state.file_path)
       await using _ = ledgerOf(config, 'readonly', log)
     })
     await tell(
       'source and sink',
       async () => {
-        // Where the state is broken, source and sink are still worth a try; a state that is not there is an empty one.
-        const readable = isStateRight ? config : { ...config, state: { ...state, file_path: join(devNull, 'none') } }
-        await using parts = await assemble(readable, { mode: 'readonly', log, meter: new MemoryMeter() })
+        await using parts = await assemble(isStateRight ? config : withoutState(config), {
+          mode: 'readonly',
+          log,
+          meter: new MemoryMeter(),
+        })
         await tell(`source ${placeOf(source)}`, () => parts.source.check({ signal }))
         await tell(`sink ${placeOf(sink)}`, () => parts.sink.check({ signal }))
       },
@@ -54,20 +58,4 @@ export async function check(flags: { readonly config: string; readonly pipeline?
     )
   }
   return code
-}
-
-/** A run makes the folder of the state file; the nearest one that is there must let it. */
-function refuseUnwritable(file: string): void {
-  let folder = dirname(resolve(file))
-  while (!existsSync(folder) && folder !== dirname(folder)) folder = dirname(folder)
-  try {
-    accessSync(folder, constants.W_OK | constants.X_OK)
-    if (existsSync(file)) accessSync(file, constants.R_OK | constants.W_OK)
-  } catch (error) {
-    throw new StreamError(
-      'ledger.corrupt',
-      `cannot write in ${folder}: give the folder to the user that runs this, or set state.file_path`,
-      { cause: error },
-    )
-  }
 }

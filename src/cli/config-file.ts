@@ -3,7 +3,7 @@ import { loadConfig, readConfigFile } from '../config/load.ts'
 import type { LoadedConfig } from '../config/pipeline.ts'
 import { StreamError } from '../core/errors.ts'
 import { registry } from '../registry.ts'
-import type { Io } from './program.ts'
+import type { Io } from './io.ts'
 
 export interface ConfigFlags {
   readonly config: string

@@ -5,7 +5,7 @@ import { explainError, StreamError } from '../core/errors.ts'
 import { objectName } from '../core/object-name.ts'
 import { count, fileSize } from '../telemetry/figures.ts'
 import { printable } from '../telemetry/text-line.ts'
-import type { ExitCode, Io } from './program.ts'
+import type { ExitCode, Io } from './io.ts'
 
 export async function planCopy(
   { source, sink }: { readonly source: Source; readonly sink: ObjectSink },

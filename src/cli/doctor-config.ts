@@ -1,10 +1,10 @@
 /** What `doctor` tells of the configuration as a whole: warnings, what comes from elsewhere, pipelines that are in each other's way. */
-import { statSync } from 'node:fs'
-import { secretsOf } from '../config/hidden.ts'
+import { readFileSync, statSync } from 'node:fs'
+import { Hidden, secretsOf } from '../config/hidden.ts'
 import type { LoadedConfig, PipelineConfig } from '../config/pipeline.ts'
 import type { Finding } from '../core/component.ts'
+import type { Io } from './io.ts'
 import { placeOf } from './place.ts'
-import type { Io } from './program.ts'
 
 /** Not of the configuration: made by the launcher. */
 const ownVariables: ReadonlySet<string> = new Set(['S3_STREAMER_LAUNCHED'])
@@ -24,13 +24,16 @@ export async function* examineConfig(loaded: LoadedConfig, file: string, io: Pic
 }
 
 function* readers(loaded: LoadedConfig, file: string): Generator<Finding> {
-  if (secretsOf(loaded).length === 0) return
+  const secrets = secretsOf(loaded)
+  const text = readFileSync(file, 'utf8')
+  // Those that come from the environment are not in the file.
+  if (!secrets.some((secret) => text.includes(secret)) && new Hidden(secrets).in(text) === text) return
   const { mode } = statSync(file)
   if ((mode & 0o044) === 0) yield { level: 'ok', text: 'it has secrets, and only its owner may read it' }
   else {
-    const text = `it has secrets, and ${mode & 0o004 ? 'everyone' : 'its group'} on this machine may read it`
+    const who = `it has secrets, and ${mode & 0o004 ? 'everyone' : 'its group'} on this machine may read it`
     const advice = `chmod 600 ${file}, or take the secrets from the environment: \${NAME}`
-    yield { level: mode & 0o004 ? 'warning' : 'note', text, advice }
+    yield { level: mode & 0o004 ? 'warning' : 'note', text: who, advice }
   }
 }
 

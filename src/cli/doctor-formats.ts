@@ -1,11 +1,12 @@
 /** What the formats of a pipeline make of keys that were found, and of the content of the newest object. */
 import type { Finding, ListedObject, Signal } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
+import { problemOf } from '../core/findings.ts'
 import { Slots } from '../core/slots.ts'
 import { decode } from '../decoders/decode.ts'
 import type { Decoding } from '../decoders/decoding.ts'
 import type { Formats } from '../formats/format.ts'
-import { count } from '../telemetry/figures.ts'
+import { count, counted } from '../telemetry/figures.ts'
 import type { Assembled } from './assemble.ts'
 
 /** So many decoded bytes of the object are looked at. */
@@ -27,7 +28,7 @@ export async function* examineKeys(
   } catch (error) {
     o.signal.throwIfAborted()
     if (!(error instanceof StreamError)) throw error
-    yield { level: 'warning', text: `${last} cannot be read: ${explainError(error)}` }
+    yield problemOf(error, { ...o, what: last })
   }
 }
 
@@ -65,7 +66,7 @@ async function byContent(
     const { format, layers, selectedBy } = decoding
     const packed = layers.length === 0 ? 'not compressed' : layers.join(', inside it ')
     const what = `${key} is ${packed}`
-    const many = `${isAll ? '' : 'at least '}${count(records)} record${records === 1 ? '' : 's'}`
+    const many = `${isAll ? '' : 'at least '}${counted(records, 'record')}`
     if (selectedBy === 'fallback') {
       const advice = 'right for plain text; else name its format in default_format, or add one of your own'
       return { level: 'note', text: `${what}; no format fits it: its lines are sent as they are, ${many}`, advice }

@@ -1,18 +1,19 @@
 /** What `doctor` tells of the machine: program, memory, files, disks, port. */
-import { accessSync, constants, existsSync, readFileSync, statfsSync } from 'node:fs'
+import { accessSync, constants, readFileSync, statfsSync } from 'node:fs'
 import { availableParallelism, totalmem } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import type { LoadedConfig } from '../config/pipeline.ts'
 import { defaultAddress, hostOf, portOf } from '../console/config.ts'
 import { portOwner } from '../console/port-owner.ts'
 import type { Finding } from '../core/component.ts'
-import { fileSize } from '../telemetry/figures.ts'
+import { nearestFolder } from '../core/nearest-folder.ts'
+import { counted, fileSize } from '../telemetry/figures.ts'
 import { version } from '../telemetry/version.ts'
 
-/** Rough, and rather too much: one busy pipeline with the usual workers stays below 256 MiB (docs/design.md, "Speed"). */
-const baseBytes = 180 * 2 ** 20
-const pipelineBytes = 32 * 2 ** 20
-const workerBytes = 2 * 2 ** 20
+/** Measured at full speed: 205 MiB with 2 workers, up to 286 with the usual 15, 400 with 64; four pipelines of 15: 528. */
+const baseBytes = 195 * 2 ** 20
+const pipelineBytes = 48 * 2 ** 20
+const workerBytes = 3 * 2 ** 20
 /** Connections and files of the process itself. */
 const baseFiles = 100
 const lowDisk = { bytes: 200 * 2 ** 20, part: 0.05 }
@@ -22,14 +23,15 @@ const edgeDeltaPorts: ReadonlySet<number> = new Set([8080, 8081, 4317])
 /** File systems on which the locks of SQLite cannot be relied on. https://www.sqlite.org/faq.html#q5 */
 const remote = /^(nfs\d?|cifs|smb\w*|9p|afs|ceph|glusterfs|fuse\.(sshfs|s3fs|glusterfs|rclone|gcsfuse))$/
 
-export async function* examineMachine(loaded: LoadedConfig): AsyncGenerator<Finding> {
+/** `runningUrl` is where the streamer that runs these pipelines answers, if one does. */
+export async function* examineMachine(loaded: LoadedConfig, runningUrl: string | undefined): AsyncGenerator<Finding> {
   yield program()
   yield memory(loaded)
   const files = openFiles(loaded)
   if (files) yield files
   const mounts = readMounts()
   for (const [folder, why] of foldersOf(loaded)) yield* disk(folder, why, mounts)
-  yield* port(loaded)
+  yield* port(loaded, runningUrl)
 }
 
 function program(): Finding {
@@ -47,7 +49,7 @@ function memory({ pipelines }: LoadedConfig): Finding {
   const workers = pipelines.reduce((sum, { source }) => sum + numberOf(source.workers), 0)
   const needed = baseBytes + pipelines.length * pipelineBytes + workers * workerBytes
   const text = `${cores} cores, ${fileSize(bytes)} of memory${isLimited ? ' (limited by the container or service)' : ''}`
-  const what = `${pipelines.length} pipeline${pipelines.length === 1 ? '' : 's'} with ${workers} workers may take ${fileSize(needed)}`
+  const what = `${counted(pipelines.length, 'pipeline')} with ${workers} workers may take ${fileSize(needed)}`
   if (needed > bytes)
     return { level: 'warning', text: `${text}; ${what}`, advice: 'give it more memory, or set fewer workers' }
   return { level: 'ok', text: `${text}; ${what} at most` }
@@ -79,8 +81,7 @@ function foldersOf({ pipelines, logging }: LoadedConfig): Map<string, string> {
 }
 
 function* disk(folder: string, why: string, mounts: readonly Mount[]): Generator<Finding> {
-  let there = folder
-  while (!existsSync(there) && there !== dirname(there)) there = dirname(there)
+  const there = nearestFolder(folder)
   const missing = there === folder ? '' : ' (it is made at the first start)'
   try {
     accessSync(there, constants.W_OK | constants.X_OK)
@@ -145,7 +146,7 @@ export function mountOf(path: string, mounts: readonly Mount[]): Mount | undefin
 }
 
 /** Whether the port of the console is free, or ours already. */
-async function* port({ health }: LoadedConfig): AsyncGenerator<Finding> {
+async function* port({ health }: LoadedConfig, runningUrl: string | undefined): AsyncGenerator<Finding> {
   if (health.enabled === false) return
   const address = health.address ?? defaultAddress
   const number = portOf(address) ?? 0
@@ -155,12 +156,16 @@ async function* port({ health }: LoadedConfig): AsyncGenerator<Finding> {
     const text = `port ${number}, for health checks and the console, is one that Edge Delta listens on`
     yield { level: 'warning', text, advice: `set health.address: ${defaultAddress}` }
   }
+  if (runningUrl !== undefined) {
+    yield { level: 'ok', text: `the streamer of this configuration is running, and answers at ${runningUrl}` }
+    return
+  }
   const answer = await whoAnswers(url)
   if (answer === 'nobody') yield { level: 'ok', text: `${address}, for health checks and the console, is free` }
-  else if (answer === 'streamer') yield { level: 'ok', text: `a streamer is running and answers at ${url}` }
   else {
     const owner = portOwner(number)
-    const who = owner ? `${owner.name} (process ${owner.pid})` : 'another program'
+    const name = answer === 'streamer' ? 'another s3-streamer' : owner?.name
+    const who = owner ? `${name} (process ${owner.pid})` : (name ?? 'another program')
     const text = `${address} is taken by ${who}`
     const isBound = health.address !== undefined
     const advice = isBound

@@ -1,9 +1,9 @@
 /** What `doctor` prints: groups of lines for people, or JSON lines. */
 import { styleText } from 'node:util'
 import type { Finding } from '../core/component.ts'
-import { count } from '../telemetry/figures.ts'
+import { count, counted } from '../telemetry/figures.ts'
 import { printable } from '../telemetry/text-line.ts'
-import type { Io } from './program.ts'
+import type { Io } from './io.ts'
 
 export interface Part {
   readonly part: 'machine' | 'configuration' | 'state' | 'source' | 'sink'
@@ -55,16 +55,15 @@ export class DoctorReport {
       this.#io.stdout(`${JSON.stringify({ summary: { ok, notes: note, warnings: warning, problems: problem } })}\n`)
       return
     }
-    const many = (n: number, what: string) => `${count(n)} ${what}${n === 1 ? '' : 's'}`
     const verdict =
       problem > 0
-        ? `${many(problem, 'problem')}: it will not work as configured`
+        ? `${counted(problem, 'problem')}: it will not work as configured`
         : warning > 0
           ? 'it can work; see the warnings'
           : 'all is well'
     const facts = [
-      ...(problem > 0 ? [many(warning, 'warning')] : warning > 0 ? [many(warning, 'warning')] : []),
-      ...(note > 0 ? [many(note, 'note')] : []),
+      ...(problem > 0 ? [counted(warning, 'warning')] : warning > 0 ? [counted(warning, 'warning')] : []),
+      ...(note > 0 ? [counted(note, 'note')] : []),
       `${count(ok)} ok`,
     ]
     this.#io.stdout(`\n${this.#paint('bold', verdict)} (${facts.join(', ')})\n`)

@@ -33,7 +33,7 @@ test('doctor finds nothing wrong where nothing is, with formats and content of w
       /^s3-streamer .* with Node 2\d/m,
       /^it is valid: pipeline s3-to-edgedelta/m,
       /^it has secrets, and only its owner may read it/m,
-      /^the state can be read/m,
+      /^there is none yet$/m,
       /^credentials from environment variables/m,
       /^known with their time by their names: zscaler \(3\)/m,
       /\.log is not compressed, format zscaler, 2 records$/m,
@@ -76,6 +76,22 @@ test('what does not answer is a problem with its advice, the rest is looked at a
     assert.match(out, /\n2 problems: it will not work as configured \(.*\)\n$/)
   }))
 
+test('a broken state is told once, and source and sink are looked at all the same', () =>
+  withBed(async (bed) => {
+    writeFileSync(join(bed.folder, 'state.db'), 'this is no database, however long it may look to SQLite '.repeat(100))
+    const { code, out } = await bed.run(['doctor'])
+    assert.equal(code, 3)
+    assert.equal(of('problem', out).length, 1, out)
+    assert.match(of('problem', out)[0] ?? '', /^cannot open the ledger .*state\.db/)
+    assert.match(of('ok', out).join('\n'), /^objects can be read.*^http .* answers 200/ms)
+  }))
+
+test('a sink that cannot be made stands below its own title', () =>
+  withBed(async (bed) => {
+    const { out } = await bed.run(['doctor'], { env: { S3_STREAMER_HTTP_TLS_CA_FILE: '/none/ca.pem' } })
+    assert.match(out, /^pipeline s3-to-edgedelta: source and sink\n {2}problem {2}.*ca\.pem/m)
+  }))
+
 test('doctor --json gives a line for each finding and a summary, and never a secret', () =>
   withBed(async (bed) => {
     await bed.input.close()
@@ -115,6 +131,16 @@ test('secrets that others may read, values from outside, and keys that no format
     assert.match(notes, /^1 of 4 names have no time that a format knows: web\/unknown\.bin$/m)
   }))
 
+test('a file whose secrets come from the environment may be read by others', () =>
+  withBed(async (bed) => {
+    bed.write('console: { token: "${CONSOLE_TOKEN}" }\n')
+    writeFileSync(bed.config, readFileSync(bed.config, 'utf8').replace('hunter2', '"${API_KEY}"'))
+    chmodSync(bed.config, 0o644)
+    const { out } = await bed.run(['doctor'], { env: { CONSOLE_TOKEN: 'a token of some length', API_KEY: 'hunter2' } })
+    assert.equal(out.includes('it has secrets'), false)
+    assert.match(out, /it is valid/)
+  }))
+
 // facts/seeds.md A9: a port that was taken was only logged, and the start went on.
 test('a port that another program has is a problem if it is configured', () =>
   withBed(async (bed) => {
@@ -129,6 +155,19 @@ test('a port that another program has is a problem if it is configured', () =>
       of('problem', out)[0] ?? '',
       new RegExp(`^127\\.0\\.0\\.1:${port} is taken by .*process ${process.pid}`),
     )
+  }))
+
+test('a streamer of another configuration on the port is not taken for the one of this', () =>
+  withBed(async (bed) => {
+    const other = createServer((_, response) => response.end('{"status":"alive","eventLoopDelaySeconds":0}'))
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
+    const { port } = other.address() as AddressInfo
+    bed.write(`health: { address: "127.0.0.1:${port}" }\n`)
+    const { code, out } = await bed.run(['doctor'])
+    other.close()
+    assert.equal(code, 3)
+    const expected = new RegExp(`^127\\.0\\.0\\.1:${port} is taken by another s3-streamer \\(process ${process.pid}\\)`)
+    assert.match(of('problem', out)[0] ?? '', expected)
   }))
 
 test('pipelines that are in each other’s way are told, and no message of their queue counts a receive', () =>

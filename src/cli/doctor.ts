@@ -1,7 +1,10 @@
 /** `doctor`: everything that could keep it from working, in plain words. Looks only, and may be used while the streamer runs. */
+import { existsSync } from 'node:fs'
 import type { PipelineConfig } from '../config/pipeline.ts'
 import type { Component, Finding, Signal } from '../core/component.ts'
-import { explainError, StreamError } from '../core/errors.ts'
+import { StreamError } from '../core/errors.ts'
+import { problemOf } from '../core/findings.ts'
+import { databasePath } from '../ledger/database.ts'
 import { MemoryMeter } from '../telemetry/meter.ts'
 import { type Assembled, assemble, ledgerOf } from './assemble.ts'
 import { openConfig } from './config-file.ts'
@@ -9,9 +12,11 @@ import { examineConfig } from './doctor-config.ts'
 import { examineKeys } from './doctor-formats.ts'
 import { examineMachine } from './doctor-machine.ts'
 import { DoctorReport, type Part } from './doctor-report.ts'
+import type { ExitCode, Io } from './io.ts'
 import { placeOf } from './place.ts'
-import type { ExitCode, Io } from './program.ts'
 import { createCommandLog } from './run-log.ts'
+import { findStreamer } from './running-streamer.ts'
+import { refuseUnwritableFiles, withoutState } from './state-access.ts'
 
 /** Longest time for one source or sink. */
 const partMs = 90_000
@@ -25,7 +30,8 @@ export async function doctor(
   const report = new DoctorReport(io, flags)
   const signal = AbortSignal.any([io.soft, io.unread])
   try {
-    await tellAll(report, { part: 'machine', title: 'this machine' }, examineMachine(loaded), { signal })
+    const running = (await findStreamer(loaded, io, { signal }))?.streamer.url
+    await tellAll(report, { part: 'machine', title: 'this machine' }, examineMachine(loaded, running), { signal })
     await tellAll(report, { part: 'configuration', title: flags.config }, examineConfig(loaded, flags.config, io), {
       signal,
     })
@@ -44,14 +50,20 @@ async function examinePipeline(config: PipelineConfig, report: DoctorReport, io:
   const { name: pipeline, source, sink, state } = config
   const log = silentButErrors(io)
   const place = { part: 'state', title: `pipeline ${pipeline}: state ${state.file_path}`, pipeline } as const
+  const before = report.problems
   await tellAll(report, place, examineState(config, io), o)
   let parts: Assembled
   try {
-    parts = await assemble(config, { mode: 'readonly', log, meter: new MemoryMeter() })
+    parts = await assemble(report.problems > before ? withoutState(config) : config, {
+      mode: 'readonly',
+      log,
+      meter: new MemoryMeter(),
+    })
   } catch (error) {
     if (!(error instanceof StreamError)) throw error
-    const title = `pipeline ${pipeline}: source and sink`
-    report.tell({ part: 'source', title, pipeline }, { level: 'problem', text: explainError(error) })
+    const part = { part: 'source', title: `pipeline ${pipeline}: source and sink`, pipeline } as const
+    report.begin(part)
+    report.tell(part, problemOf(error, o))
     return
   }
   await using all = parts
@@ -91,10 +103,14 @@ async function* examine(
   }
 }
 
-/** A run makes the state if there is none. */
 async function* examineState(config: PipelineConfig, io: Io): AsyncGenerator<Finding> {
-  const { name } = config
+  const { name, state } = config
+  if (![state.file_path, databasePath(state.file_path)].some((file) => existsSync(file))) {
+    yield { level: 'ok', text: 'there is none yet' }
+    return
+  }
   try {
+    refuseUnwritableFiles(state.file_path)
     await using ledger = ledgerOf(config, 'readonly', createCommandLog(io))
     const { quarantine, failed, error } = ledger.health
     yield { level: 'ok', text: 'the state can be read' }
@@ -116,7 +132,7 @@ async function* examineState(config: PipelineConfig, io: Io): AsyncGenerator<Fin
     }
   } catch (error) {
     if (!(error instanceof StreamError)) throw error
-    yield { level: 'problem', text: explainError(error) }
+    yield problemOf(error, { signal: io.soft })
   }
 }
 

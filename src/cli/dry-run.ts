@@ -11,8 +11,8 @@ import { MemoryMeter } from '../telemetry/meter.ts'
 import { printable } from '../telemetry/text-line.ts'
 import { assemble } from './assemble.ts'
 import { planCopy } from './copy-plan.ts'
+import type { ExitCode, Io } from './io.ts'
 import { placeOf } from './place.ts'
-import type { ExitCode, Io } from './program.ts'
 import { createCommandLog } from './run-log.ts'
 
 export async function dryRun(loaded: LoadedConfig, io: Io): Promise<ExitCode> {

@@ -17,8 +17,8 @@ import { MemoryMeter } from '../telemetry/meter.ts'
 import { printable } from '../telemetry/text-line.ts'
 import { assemble, contextOf, formatsOf, limitsOf, shapeOf } from './assemble.ts'
 import { openConfig } from './config-file.ts'
+import type { ExitCode, Io } from './io.ts'
 import { placeOf } from './place.ts'
-import type { ExitCode, Io } from './program.ts'
 import { createCommandLog } from './run-log.ts'
 
 /** Enough to tell what an object is like without reading a very large one to its end. */

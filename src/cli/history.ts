@@ -4,7 +4,7 @@ import type { ObjectEntry, ObjectState, RunEntry } from '../ledger/ledger.ts'
 import { count, duration, fileSize, utc } from '../telemetry/figures.ts'
 import { printable } from '../telemetry/text-line.ts'
 import { openConfig } from './config-file.ts'
-import type { ExitCode, Io } from './program.ts'
+import type { ExitCode, Io } from './io.ts'
 import { eachLedger, timeFrom } from './state.ts'
 
 export interface HistoryFlags {

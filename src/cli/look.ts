@@ -41,8 +41,8 @@ export class Look implements Looking {
   /** To be called about once a second. */
   tick(): void {
     const snapshot = this.metrics()
-    const nowMs = Date.now()
-    this.#recent.sample(snapshot, nowMs)
+    this.#recent.sample(snapshot, Date.now())
+    const nowMs = performance.now()
     const seconds = processFigure(snapshot, 'process_cpu_seconds_total')
     const { atMs } = this.#cpu
     if (seconds === this.#cpu.seconds) return
@@ -62,6 +62,10 @@ export class Look implements Looking {
     const { startedMs, state, flags, loadedMs, lastReload, pipelines } = this.#streamer
     const metrics = this.metrics()
     const figures = figuresOf(metrics)
+    const outcomes = Map.groupBy(
+      metrics.filter(({ name }) => name === 'objects_total'),
+      ({ labels }) => labels.pipeline,
+    )
     return {
       ...{ atMs: Date.now(), version, host: this.#host, pid: process.pid, startedMs, state },
       config: { file: flags.config, loadedMs, reload: lastReload },
@@ -70,26 +74,24 @@ export class Look implements Looking {
         cpu: this.#cpu.cores,
         eventLoop: processFigure(metrics, 'nodejs_eventloop_utilization_ratio'),
       },
-      pipelines: pipelines.map((pipeline) => this.#pipeline(pipeline, metrics, figures.get(pipeline.config.name))),
+      pipelines: pipelines.map((pipeline) =>
+        this.#pipeline(pipeline, outcomes.get(pipeline.config.name), figures.get(pipeline.config.name)),
+      ),
     }
   }
 
   #pipeline(
-    { config, parts, flow, state, error, startedMs }: RunningPipeline,
-    metrics: readonly Series[],
+    { config, parts, flow, state, error, startedMs, isOpen }: RunningPipeline,
+    outcomes: readonly Series[] = [],
     figures: ReadonlyMap<string, number> = new Map(),
   ): PipelineSnapshot {
     const { name } = config
     const { source, sink, ledger, sends } = parts
     const value = (metric: string) => figures.get(metric) ?? 0
-    const outcomes = metrics.filter(
-      ({ name: metric, labels }) => metric === 'objects_total' && labels.pipeline === name,
-    )
     const objects = Object.fromEntries(outcomes.map(({ labels, value }) => [labels.outcome, value]))
     const underWay = [...flow.underWay]
     const settled = Object.values(flow.totals.objects).reduce((sum, n) => sum + n, 0)
-    const isOver = state === 'stopped' || state === 'failed'
-    const { bytes, savedMs, error: saveError, failed, quarantine } = isOver ? closedLedger : ledger.health
+    const { bytes, savedMs, error: saveError, failed, quarantine } = isOpen ? ledger.health : closedLedger
     return {
       ...{ name, source: placeOf(config.source), sink: placeOf(config.sink), sends, state, error, startedMs },
       counts: {
@@ -116,7 +118,7 @@ export class Look implements Looking {
         ...{ records, bytes, totalBytes, isReplay: source.replaying?.has(object.id) ?? false },
       })),
       underWayCount: underWay.length,
-      replays: isOver ? [] : [...ledger.replays.list({ limit: shownReplays })],
+      replays: isOpen ? [...ledger.replays.list({ limit: shownReplays })] : [],
     }
   }
 
@@ -129,12 +131,11 @@ export class Look implements Looking {
   }
 
   runs({ pipeline, limit }: { readonly pipeline?: string | undefined; readonly limit: number }): RunSnapshot[] {
-    return this.#of(pipeline)
-      .flatMap(({ config, parts }) =>
-        parts.ledger.runs.list({ limit }).map((run) => ({ ...run, pipeline: config.name })),
-      )
-      .toSorted((a, b) => b.startedMs - a.startedMs)
-      .slice(0, limit)
+    return newest(
+      this.#of(pipeline),
+      ({ config, parts }) => parts.ledger.runs.list({ limit }).map((run) => ({ ...run, pipeline: config.name })),
+      { limit, atMs: ({ startedMs }) => startedMs },
+    )
   }
 
   objects(o: {
@@ -143,23 +144,23 @@ export class Look implements Looking {
     readonly limit: number
   }): ObjectSnapshot[] {
     const states = o.state === undefined ? undefined : [o.state as ObjectState]
-    return this.#of(o.pipeline)
-      .flatMap(({ config, parts }) =>
+    return newest(
+      this.#of(o.pipeline),
+      ({ config, parts }) =>
         parts.ledger
           .objects({ limit: o.limit, ...(states && { states }) })
           .map(({ id, lastModifiedMs, position, counts, ...rest }) => ({ ...rest, ...counts, pipeline: config.name })),
-      )
-      .toSorted((a, b) => b.updatedMs - a.updatedMs)
-      .slice(0, o.limit)
+      { limit: o.limit, atMs: ({ updatedMs }) => updatedMs },
+    )
   }
 
   quarantine(o: { readonly pipeline?: string | undefined; readonly limit: number }): QuarantineSnapshot[] {
-    return this.#of(o.pipeline)
-      .flatMap(({ config, parts }) =>
+    return newest(
+      this.#of(o.pipeline),
+      ({ config, parts }) =>
         parts.ledger.quarantine({ limit: o.limit }).map((entry) => quarantineOf(config.name, entry)),
-      )
-      .toSorted((a, b) => b.createdMs - a.createdMs)
-      .slice(0, o.limit)
+      { limit: o.limit, atMs: ({ createdMs }) => createdMs },
+    )
   }
 
   quarantined(pipeline: string, id: number): QuarantineDetail {
@@ -193,11 +194,23 @@ export class Look implements Looking {
 
   /** Those whose ledger is open. */
   #alive(): RunningPipeline[] {
-    return this.#streamer.pipelines.filter(({ state }) => state !== 'failed' && state !== 'stopped')
+    return this.#streamer.pipelines.filter(({ isOpen }) => isOpen)
   }
 }
 
 const closedLedger = { bytes: 0, savedMs: undefined, error: undefined, failed: 0, quarantine: 0 }
+
+/** Of all pipelines together; never more in memory than of two of them. */
+function newest<T>(
+  pipelines: readonly RunningPipeline[],
+  list: (pipeline: RunningPipeline) => readonly T[],
+  o: { readonly limit: number; readonly atMs: (one: T) => number },
+): T[] {
+  let found: T[] = []
+  for (const pipeline of pipelines)
+    found = [...found, ...list(pipeline)].sort((a, b) => o.atMs(b) - o.atMs(a)).slice(0, o.limit)
+  return found
+}
 
 function processFigure(metrics: readonly Series[], name: string): number {
   return metrics.find((series) => series.name === name)?.value ?? 0

@@ -3,11 +3,11 @@ import { recordAt } from '../core/block.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { objectName } from '../core/object-name.ts'
 import type { QuarantineEntry, RejectedRecords } from '../ledger/ledger.ts'
-import { count, fileSize, utc } from '../telemetry/figures.ts'
+import { count, counted, fileSize, utc } from '../telemetry/figures.ts'
 import { printable } from '../telemetry/text-line.ts'
 import { ledgerOf } from './assemble.ts'
 import { openConfig } from './config-file.ts'
-import type { ExitCode, Io } from './program.ts'
+import type { ExitCode, Io } from './io.ts'
 import { createCommandLog } from './run-log.ts'
 import { eachLedger } from './state.ts'
 
@@ -134,17 +134,16 @@ function lossOf(entries: readonly QuarantineEntry[]): string {
   const of = (kind: QuarantineEntry['kind']) => entries.filter((entry) => entry.kind === kind)
   const records = of('records').reduce((sum, entry) => sum + entry.records, 0)
   const [objects, messages] = [of('object').length, of('message').length]
-  const noun = (n: number, name: string) => `${count(n)} ${name}${n === 1 ? '' : 's'}`
   const parts = [
-    ...(records > 0 ? [`${noun(records, 'refused record')}, of which there is no other copy here`] : []),
-    ...(messages > 0 ? [`${noun(messages, 'message')}, deleted from the queue long since`] : []),
+    ...(records > 0 ? [`${counted(records, 'refused record')}, of which there is no other copy here`] : []),
+    ...(messages > 0 ? [`${counted(messages, 'message')}, deleted from the queue long since`] : []),
     ...(objects > 0
       ? [
-          `that ${noun(objects, 'object')} could not be read whole (${objects === 1 ? 'it is' : 'they are'} not tried again)`,
+          `that ${counted(objects, 'object')} could not be read whole (${objects === 1 ? 'it is' : 'they are'} not tried again)`,
         ]
       : []),
   ]
-  return `${noun(entries.length, 'entry').replace(/entrys$/, 'entries')} of the quarantine: ${parts.join('; ')}`
+  return `${counted(entries.length, 'entry', 'entries')} of the quarantine: ${parts.join('; ')}`
 }
 
 /** Numbers of entries mean something within one pipeline only. */
@@ -167,7 +166,7 @@ function nameOf({ kind, object }: QuarantineEntry): string {
 
 function entryLines(entry: QuarantineEntry): string {
   const { id, kind, reason, records, createdMs, requeued } = entry
-  const what = kind !== 'records' ? kind : records === 1 ? '1 record' : `${count(records)} records`
+  const what = kind !== 'records' ? kind : counted(records, 'record')
   const name = nameOf(entry)
   const mark = requeued ? '  (to be tried again)' : ''
   // The reason of an object begins with its name often enough; once is enough.

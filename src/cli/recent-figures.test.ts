@@ -75,3 +75,23 @@ test('a pipeline that is gone takes its series with it, and one whose counters b
   recent.sample(meter.snapshot(), start + 3000)
   assert.equal(recent.rates('one').recordsPerSecond, 5)
 })
+
+test('when the clock is put back, rates and charts go on from there, and nothing piles up until the old time comes again', () => {
+  const { meter, counts } = setUp()
+  const recent = new RecentFigures()
+  const start = Date.now()
+  const second = (atMs: number) => {
+    counts.records_read_total.add(10)
+    recent.sample(meter.snapshot(), atMs)
+  }
+  for (let n = 1; n <= 60; n += 1) second(start + n * 1000)
+  const before = recent.series().pipelines[0]?.recordsPerSecond.length ?? 0
+  for (let n = 1; n <= 61; n += 1) {
+    second(start - 3_600_000 + n * 1000)
+    if (n > 1) assert.equal(recent.rates('one').recordsPerSecond, 10)
+  }
+  const { untilMs, pipelines } = recent.series()
+  assert.equal(pipelines[0]?.recordsPerSecond.length, before + 12)
+  assert.deepEqual(new Set(pipelines[0]?.recordsPerSecond), new Set([10]))
+  assert.ok(untilMs < start)
+})

@@ -45,9 +45,14 @@ interface Recent {
 export class RecentFigures {
   readonly #pipelines = new Map<string, Recent>()
   #stepMs = Date.now()
+  #lastMs = 0
 
   /** To be called about once a second with the metrics as they are. */
   sample(snapshot: readonly Series[], atMs: number): void {
+    // The clock was put back: what was measured by it before is no measure now, and would be kept until that time comes again.
+    const isBack = atMs < this.#lastMs
+    this.#lastMs = atMs
+    if (isBack) this.#stepMs = atMs
     const all = figuresOf(snapshot)
     for (const name of this.#pipelines.keys()) if (!all.has(name)) this.#pipelines.delete(name)
     const isStep = atMs - this.#stepMs >= stepMs
@@ -57,6 +62,10 @@ export class RecentFigures {
       if (!recent) {
         recent = { samples: [], recordsPerSecond: [], bytesPerSecond: [], lagSeconds: [], stepStart: sample }
         this.#pipelines.set(name, recent)
+      }
+      if (isBack) {
+        recent.samples = []
+        recent.stepStart = sample
       }
       recent.samples.push(sample)
       while (recent.samples.length > 2 && atMs - (recent.samples[0] as Sample).atMs > rateMs) recent.samples.shift()

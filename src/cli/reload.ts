@@ -2,11 +2,13 @@
 import { hostname } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { LoadedConfig } from '../config/pipeline.ts'
+import { portOf } from '../console/config.ts'
+import { isOfListener } from '../console/port-owner.ts'
 import type { ReloadOutcome } from '../console/snapshot.ts'
 import { explainError } from '../core/errors.ts'
 import { printable } from '../telemetry/text-line.ts'
 import { openConfig } from './config-file.ts'
-import type { ExitCode, Io } from './program.ts'
+import type { ExitCode, Io } from './io.ts'
 import { findStreamer } from './running-streamer.ts'
 
 /** As `systemctl status` says that something is not running. */
@@ -31,6 +33,13 @@ export async function reload(flags: { readonly config: string }, io: Io): Promis
   const { pid, host, config } = found.snapshot
   if (host !== hostname()) {
     io.stderr(`it runs on ${printable(host)}, as process ${pid}: only there it can be sent SIGHUP\n`)
+    return 1
+  }
+  if (!isOfListener(pid, portOf(found.streamer.url))) {
+    const { url } = found.streamer
+    io.stderr(
+      `what answers at ${url} is of another user than process ${pid}, which it says it is: it was told nothing\n`,
+    )
     return 1
   }
   const before = config.reload?.atMs ?? 0
@@ -60,7 +69,7 @@ async function outcomeAfter(
   const untilMs = Date.now() + patienceMs
   while (Date.now() < untilMs && !signal.aborted) {
     const outcome = (await findStreamer(loaded, io, { signal }))?.snapshot.config.reload
-    if (outcome && outcome.atMs > before) return outcome
+    if (outcome && outcome.atMs !== before) return outcome
     await sleep(askMs, undefined, { signal }).catch(() => undefined)
   }
   return undefined

@@ -1,7 +1,7 @@
 /** `replay list` and `replay cancel`. */
 import { count } from '../telemetry/figures.ts'
 import { openConfig } from './config-file.ts'
-import type { ExitCode, Io } from './program.ts'
+import type { ExitCode, Io } from './io.ts'
 import { replayFacts, replayText } from './replay-text.ts'
 import { eachLedger } from './state.ts'
 

@@ -3,14 +3,20 @@ import { parseDuration, parseSize } from '../config/fields.ts'
 import type { LoadedConfig, PipelineConfig } from '../config/pipeline.ts'
 import type { ListedObject } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
-import { planReplay, type ReplayPlan, rangeProblem, usualReplayBytesPerSecond } from '../core/replay-plan.ts'
+import {
+  leastReplayBytesPerSecond,
+  planReplay,
+  type ReplayPlan,
+  rangeProblem,
+  usualReplayBytesPerSecond,
+} from '../core/replay-plan.ts'
 import type { Ledger } from '../ledger/ledger.ts'
 import { count } from '../telemetry/figures.ts'
 import { MemoryMeter } from '../telemetry/meter.ts'
 import { printable } from '../telemetry/text-line.ts'
 import { assemble, ledgerOf } from './assemble.ts'
 import { openConfig } from './config-file.ts'
-import type { ExitCode, Io } from './program.ts'
+import type { ExitCode, Io } from './io.ts'
 import { objectsText, planFacts, planText } from './replay-text.ts'
 import { createCommandLog } from './run-log.ts'
 import { timeFrom } from './state.ts'
@@ -42,7 +48,6 @@ export interface Planned {
 }
 
 const sampleObjects = 20
-const leastBytesPerSecond = 1024
 /** A run is written down every five seconds. */
 const silentMs = 20_000
 
@@ -76,7 +81,7 @@ function requestOf({ from, to, prefix, rate }: ReplayFlags, io: Io, nowMs: numbe
     io.stderr(`${name} "${printable(text)}" is no time: ${text2}\n`)
   }
   const bytesPerSecond = rate === undefined ? usualReplayBytesPerSecond : parseSize(rate.replace(/\/s$/, ''))
-  const isRate = bytesPerSecond !== undefined && bytesPerSecond >= leastBytesPerSecond
+  const isRate = bytesPerSecond !== undefined && bytesPerSecond >= leastReplayBytesPerSecond
   if (!isRate)
     io.stderr(`--rate "${printable(rate ?? '')}" is no rate: write bytes a second, like 5MiB; 1KiB is the least\n`)
   if (fromMs === undefined || toMs === undefined || !isRate) return undefined

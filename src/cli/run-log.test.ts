@@ -7,7 +7,7 @@ import { startTestbed } from '../../test/servers/testbed.ts'
 import { loadConfig } from '../config/load.ts'
 import { registry } from '../registry.ts'
 import { MemoryMeter } from '../telemetry/meter.ts'
-import type { Io } from './program.ts'
+import type { Io } from './io.ts'
 import { RunLog } from './run-log.ts'
 
 const root = mkdtempSync(join(tmpdir(), 's3s-run-log-'))

@@ -10,7 +10,7 @@ import { LogFile } from '../telemetry/log-file.ts'
 import { RepeatLimit } from '../telemetry/log-limit.ts'
 import { logMetrics } from '../telemetry/log-metrics.ts'
 import { textLine } from '../telemetry/text-line.ts'
-import type { Io } from './program.ts'
+import type { Io } from './io.ts'
 import type { Progress } from './progress.ts'
 
 type Listener = (json: string, level: LogLevel) => void
@@ -73,8 +73,13 @@ export class RunLog implements Disposable {
       },
       ...(counters && { count: (level) => counters[level].add(1) }),
       limit: this.#limit,
-      hide: (json) => this.#hidden.in(json),
+      hide: (json) => this.hide(json),
     })
+  }
+
+  /** Text without the secrets of the configuration. */
+  hide(text: string): string {
+    return this.#hidden.in(text)
   }
 
   #write(line: string, level: LogLevel, json: string): void {
@@ -124,12 +129,12 @@ export class RunLog implements Disposable {
     return () => this.#listeners.delete(listener)
   }
 
-  /** From now on as `loaded` says; throws config.invalid, and goes on as before, if its file cannot be written. */
-  reconfigure(loaded: LoadedConfig): void {
+  /** From now on as `loaded` says; the secrets of `former` are kept out as well: what began with it may still go on. Throws config.invalid, and goes on as before, if its file cannot be written. */
+  reconfigure(loaded: LoadedConfig, former?: LoadedConfig): void {
     const file = this.#open(loaded.logging)
     this.#file?.[Symbol.dispose]()
     this.#file = file
-    this.#hidden = new Hidden(secretsOf(loaded))
+    this.#hidden = new Hidden([...secretsOf(loaded), ...secretsOf(former)])
     this.#logging = loaded.logging
     this.#takesRecords = takesRecords(loaded)
     this.#isJournal = isJournal(this.#io.env, this.#takesRecords ? 2 : 1)

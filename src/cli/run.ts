@@ -2,8 +2,7 @@
 import { explainError, StreamError } from '../core/errors.ts'
 import { MemoryMeter } from '../telemetry/meter.ts'
 import { openConfig } from './config-file.ts'
-import { dryRun } from './dry-run.ts'
-import type { ExitCode, Io } from './program.ts'
+import type { ExitCode, Io } from './io.ts'
 import { Progress } from './progress.ts'
 import { RunLog } from './run-log.ts'
 import { type RunFlags, Streamer } from './streamer.ts'
@@ -11,7 +10,7 @@ import { type RunFlags, Streamer } from './streamer.ts'
 export async function run(flags: RunFlags & { readonly dryRun: boolean }, io: Io): Promise<ExitCode> {
   const loaded = openConfig(flags, io)
   if (!loaded) return 2
-  if (flags.dryRun) return dryRun(loaded, io)
+  if (flags.dryRun) return (await import('./dry-run.ts')).dryRun(loaded, io)
   const progress = flags.once && io.terminal ? new Progress(io.stderr) : undefined
   const meter = new MemoryMeter({
     onDropped: (metric) => {
@@ -34,9 +33,9 @@ export async function run(flags: RunFlags & { readonly dryRun: boolean }, io: Io
   const { log } = runLog
   for (const { message } of loaded.warnings) log.warn({}, message)
   try {
-    await using streamer = new Streamer(loaded, flags, { io, meter, runLog, progress })
-    // A run that ends by itself has nothing to read again; there the signal means what it always means.
+    // A run that ends by itself has nothing to read again; there the signal means what it always means. Listens until all is closed.
     using _ = flags.once ? undefined : io.onHangup(() => void streamer.reload())
+    await using streamer = new Streamer(loaded, flags, { io, meter, runLog, progress })
     return await streamer.run()
   } catch (error) {
     if (!(error instanceof StreamError)) throw error

@@ -12,8 +12,8 @@ import { fileSize } from '../telemetry/figures.ts'
 import type { MemoryMeter } from '../telemetry/meter.ts'
 import { version } from '../telemetry/version.ts'
 import { type Assembled, assemble } from './assemble.ts'
+import type { ExitCode } from './io.ts'
 import { placeOf } from './place.ts'
-import type { ExitCode } from './program.ts'
 import { RunRecord } from './run-record.ts'
 
 export type PipelineState = 'starting' | 'running' | 'stopping' | 'stopped' | 'failed'
@@ -36,6 +36,8 @@ export class RunningPipeline implements AsyncDisposable {
   readonly #started = Promise.withResolvers<void>()
   readonly #stop = new AbortController()
   #state: PipelineState = 'starting'
+  #hasStarted = false
+  #isOpen = true
   #error: string | undefined
 
   private constructor(parts: Assembled, log: Log, tracing: Tracing | undefined) {
@@ -67,6 +69,22 @@ export class RunningPipeline implements AsyncDisposable {
     return this.#error
   }
 
+  /** True as soon as it ran. */
+  get hasStarted(): boolean {
+    return this.#hasStarted
+  }
+
+  /** False as soon as its parts are closed: its ledger may not be asked any more. */
+  get isOpen(): boolean {
+    return this.#isOpen
+  }
+
+  /** It is over, and what was to run in its place could not start. */
+  failed(error: string): void {
+    this.#state = 'failed'
+    this.#error = error
+  }
+
   /** Stops intake and delivers what is under way, as `soft` does. */
   stop(reason: Error): void {
     this.#stop.abort(reason)
@@ -79,15 +97,24 @@ export class RunningPipeline implements AsyncDisposable {
       this.#state = 'stopped'
       return code
     } catch (error) {
-      this.#state = 'failed'
-      this.#error = explainError(error)
+      const text = explainError(error)
+      this.failed(text)
       const stack = error instanceof StreamError ? undefined : error instanceof Error ? error.stack : undefined
-      this.#log.error({ ...(stack === undefined ? {} : { stack }) }, this.#error)
+      this.#log.error({ ...(stack === undefined ? {} : { stack }) }, text)
       this.#started.reject(error)
       throw error
     } finally {
       this.#started.resolve()
+      this.#lookLast()
+    }
+  }
+
+  /** Those who are told of the end only are told what it left, too. */
+  #lookLast(): void {
+    try {
       this.gauges.end()
+    } catch (error) {
+      this.#log.warn({ error: explainError(error) }, 'the last figures of the ledger are not known')
     }
   }
 
@@ -105,6 +132,7 @@ export class RunningPipeline implements AsyncDisposable {
     await checkAtStart(sink.check({ signal: soft }), log, soft)
     if (soft.aborted) return 0
     this.#state = 'running'
+    this.#hasStarted = true
     this.#started.resolve()
     // After the first signal there is a deadline for what is under way; what is not done then is done after the next start.
     const deadline = new AbortController()
@@ -113,7 +141,8 @@ export class RunningPipeline implements AsyncDisposable {
     const stopping = () => {
       const ms = config.shutdown_timeout
       this.#state = 'stopping'
-      log.info({ deadlineMs: ms }, 'stopping: no new objects, delivering what is under way (again to stop at once)')
+      const more = this.#stop.signal.aborted ? '' : ' (again to stop at once)'
+      log.info({ deadlineMs: ms }, `stopping: no new objects, delivering what is under way${more}`)
       timer = setTimeout(() => deadline.abort(new Error(`not everything was delivered within ${ms / 1000} s`)), ms)
     }
     soft.addEventListener('abort', stopping)
@@ -143,6 +172,7 @@ export class RunningPipeline implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isOpen = false
     await this.parts[Symbol.asyncDispose]()
   }
 }

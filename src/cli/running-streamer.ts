@@ -8,11 +8,12 @@ import { databasePath } from '../ledger/database.ts'
 import { holderOf } from '../ledger/meta.ts'
 import { registry } from '../registry.ts'
 import { ledgerOf } from './assemble.ts'
-import type { Io } from './program.ts'
+import type { Io } from './io.ts'
 import { createCommandLog } from './run-log.ts'
 
 /** It is on this machine, and answers from memory. */
 const answerMs = 3000
+const mostBytes = 32 * 1024 * 1024
 
 export class RunningStreamer {
   /** `http://localhost:8090` */
@@ -24,34 +25,28 @@ export class RunningStreamer {
     this.#token = token
   }
 
-  /** Throws run.unknown with what it says if it does not answer with what was asked for, as `post` does. */
+  /** Throws run.unknown with what it says if it does not answer with what was asked for. */
   async get<T>(path: string, o: Signal): Promise<T> {
     // From this machine anybody may read; and whoever took the port meanwhile is not told the token.
     const isOpen = isLoopback(new URL(this.url).host)
-    return await this.#ask<T>(path, { headers: isOpen ? {} : this.#authorization() }, o)
-  }
-
-  /** Only for one that `findStreamer` gave: it is told the token. */
-  async post<T>(path: string, body: object, o: Signal): Promise<T> {
-    const headers = { 'content-type': 'application/json', ...this.#authorization() }
-    return await this.#ask<T>(path, { method: 'POST', headers, body: JSON.stringify(body) }, o)
+    return await this.#ask<T>(path, isOpen ? {} : this.#authorization(), o)
   }
 
   #authorization(): Record<string, string> {
     return this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }
   }
 
-  async #ask<T>(path: string, init: RequestInit, { signal }: Signal): Promise<T> {
+  async #ask<T>(path: string, headers: Record<string, string>, { signal }: Signal): Promise<T> {
     let response: Response
     let text: string
     const late = AbortSignal.timeout(answerMs)
     try {
       response = await fetch(`${this.url}${path}`, {
-        ...init,
+        headers,
         signal: AbortSignal.any([signal, late]),
         redirect: 'error',
       })
-      text = await response.text()
+      text = await textOf(response)
     } catch (error) {
       const why = late.aborted ? `no answer within ${answerMs / 1000} s` : explainError(error)
       throw new StreamError('run.unknown', `cannot ask the streamer at ${this.url}: ${why}`)
@@ -68,6 +63,18 @@ export class RunningStreamer {
       throw new StreamError('run.unknown', `what answers at ${this.url} is no s3-streamer (${response.status})`)
     }
   }
+}
+
+/** Throws if there is more of it than any streamer says. */
+async function textOf({ body }: Response): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of body ?? []) {
+    chunks.push(chunk)
+    length += chunk.length
+    if (length > mostBytes) throw new Error('the answer has no end')
+  }
+  return Buffer.concat(chunks).toString()
 }
 
 export interface Found {
@@ -91,6 +98,7 @@ export async function findStreamer(
     const streamer = new RunningStreamer(url, token)
     try {
       const snapshot = await streamer.get<Snapshot>('/api/status', { signal })
+      if (!isSnapshot(snapshot)) continue
       const isOurs = known.some(
         ({ pid, isShared, consoleUrl }) =>
           pid === String(snapshot.pid) || pid === undefined || (isShared && consoleUrl === url),
@@ -103,6 +111,12 @@ export async function findStreamer(
     if (signal.aborted) break
   }
   return undefined
+}
+
+/** Anybody may listen on that port, and its pid is one that we may signal. */
+function isSnapshot(value: Partial<Snapshot> | null): boolean {
+  const { pid, pipelines } = value ?? {}
+  return Number.isSafeInteger(pid) && Number(pid) > 0 && Array.isArray(pipelines)
 }
 
 interface Known {

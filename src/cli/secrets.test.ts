@@ -7,7 +7,14 @@ import { startTestbed } from '../../test/servers/testbed.ts'
 
 const secret = 'hunter2-hunter2-hunter2'
 /** As it is, as base64 in a basic authorization, and in a URL. */
-const shapes = [secret, Buffer.from(`u:${secret}`).toString('base64').replace(/=+$/, ''), encodeURIComponent(secret)]
+/** In the path of a URL, as webhooks have it. */
+const step = 'Xa81bQ0zpLm2nRt7uVw5yKd3'
+const shapes = [
+  secret,
+  step,
+  Buffer.from(`u:${secret}`).toString('base64').replace(/=+$/, ''),
+  encodeURIComponent(secret),
+]
 
 function assertNoSecret(text: string, where: string): void {
   for (const shape of shapes) {
@@ -16,8 +23,18 @@ function assertNoSecret(text: string, where: string): void {
   }
 }
 
+async function firstEvent(url: string): Promise<string> {
+  const response = await fetch(url)
+  let text = ''
+  for await (const piece of response.body ?? []) {
+    text += Buffer.from(piece).toString()
+    if (/\ndata: .*\n\n/.test(text)) break
+  }
+  return text
+}
+
 // facts/seeds.md A16.21: secrets in places where others can read them.
-test('A16.21: no secret of any field or URL is in the log at debug level, even if a receiver sends back what it was sent', async () => {
+test('A16.21: no secret of any field or URL is in the log at debug level, nor in what the port tells, even if a receiver sends back what it was sent', async () => {
   await using bed = await startTestbed()
   bed.s3.put('web/a.gz', gzipSync('one\ntwo\n'))
   bed.input.fault = (n, { headers, url }) => ({
@@ -38,7 +55,7 @@ test('A16.21: no secret of any field or URL is in the log at debug level, even i
       `{ type: sftp, host: 127.0.0.1, port: 1, username: u, path: /in, connect_timeout: 200ms, host_key_fingerprint: "SHA256:${'A'.repeat(43)}", ${how} }`,
     )
   const general = `logging: { level: debug }
-health: { enabled: false }
+health: { address: "127.0.0.1:0" }
 console: { token: ${secret} }
 pushgateway: { endpoint: "${bed.input.url}", interval: 100ms, timeout: 300ms, auth: { type: basic, username: u, password: ${secret} } }
 otlp: { enabled: true, timeout: 300ms, endpoint: "${bed.input.url}", protocol: http, export_interval: 100ms, headers: { x-key: ${secret} } }
@@ -59,6 +76,8 @@ pipelines:`
       `type: kafka, brokers: ["127.0.0.1:1"], topic: t, auth: { mechanism: plain, username: u, password: ${secret} }, ${retry}`,
     ),
     sftp('password', `password: ${secret}`),
+    pipeline('path', `type: http, endpoints: ["${bed.input.url}hook/${step}?sig=${secret}"], ${retry}`),
+    pipeline('user', `type: http, endpoints: ["${bed.input.url.replace('http://', `http://${secret}@`)}"], ${retry}`),
   ]
   // A key that is none ends the start.
   const second = [
@@ -72,17 +91,15 @@ pipelines:`
   const soft = new AbortController()
   const hard = new AbortController()
   const worried = new Set<string>()
+  const allWorried = Promise.withResolvers<void>()
   const hear = (text: string | Buffer) => {
     for (const name of String(text).matchAll(/"level":"(?:warn|error)".*"pipeline":"([\w-]+)"/g))
       worried.add(name[1] ?? '')
-    if (worried.size < 6 || soft.signal.aborted) return
-    // Nothing of it is ever delivered: there is nothing to wait for.
-    soft.abort()
-    hard.abort()
+    if (worried.size === first.length) allWorried.resolve()
   }
   let out = ''
   write(first)
-  const { err } = await bed.run(['run'], {
+  const running = bed.run(['run'], {
     soft: soft.signal,
     hard: hard.signal,
     stdout: (text) => {
@@ -90,7 +107,29 @@ pipelines:`
       hear(text)
     },
   })
-  assert.equal(worried.size, 6, out + err)
+  await Promise.race([allWorried.promise, running])
+  const [, address] = /"(http:\/\/127\.0\.0\.1:\d+)"/.exec(out) ?? / at (http:\/\/127\.0\.0\.1:\d+)/.exec(out) ?? []
+  for (const path of [
+    'health',
+    'ready',
+    'metrics',
+    'api/status',
+    'api/config',
+    'api/runs',
+    'api/objects',
+    'api/quarantine',
+    'api/none',
+  ]) {
+    const text = await (await fetch(`${address}/${path}`)).text()
+    assert.ok(text.length > 0)
+    assertNoSecret(text, path)
+  }
+  assertNoSecret(await firstEvent(`${address}/api/events`), 'events')
+  // Nothing of it is ever delivered: there is nothing to wait for.
+  soft.abort()
+  hard.abort()
+  const { err } = await running
+  assert.equal(worried.size, first.length, out + err)
   assertNoSecret(out, 'standard output')
   assertNoSecret(err, 'standard error')
   write(second)

@@ -1,12 +1,10 @@
 /** What shows the pipelines to the outside, and what of it a reload changes: OTLP, Pushgateway, server. */
 import type { LoadedConfig } from '../config/pipeline.ts'
-import { pageFiles } from '../console/page-files.ts'
-import { type ConsoleServer, openServer } from '../console/server.ts'
+import type { ConsoleServer } from '../console/server.ts'
 import type { Signal } from '../core/component.ts'
 import type { Tracing } from '../core/tracing.ts'
 import type { HealthTarget } from '../health/health-checks.ts'
 import type { Otlp } from '../telemetry/otlp.ts'
-import { Act } from './act.ts'
 import { MetricsPush } from './metrics-push.ts'
 import type { Marks } from './reload-plan.ts'
 import type { RunningPipeline } from './running-pipeline.ts'
@@ -68,8 +66,8 @@ export class Services implements AsyncDisposable {
   }
 
   /** Lets `status` find the server by the state of the pipeline. */
-  announce({ parts }: RunningPipeline): void {
-    parts.ledger.console = this.#server?.address
+  announce({ parts, isOpen }: RunningPipeline): void {
+    if (isOpen) parts.ledger.console = this.#server?.address
   }
 
   /** Throws console.bind or config.invalid, and has changed nothing then. */
@@ -106,9 +104,16 @@ export class Services implements AsyncDisposable {
 
   async #openServer(config: Pick<LoadedConfig, 'health' | 'console'>): Promise<void> {
     const { log } = this.#streamer
+    // Not needed by runs that serve nothing.
+    const [{ Act }, { pageFiles }, { openServer }] = await Promise.all([
+      import('./act.ts'),
+      import('../console/page-files.ts'),
+      import('../console/server.ts'),
+    ])
     const operations = new Act(this.#streamer)
     this.#server = await openServer({
       ...{ config, operations, log, page: pageFiles() },
+      hide: (text) => this.#streamer.runLog.hide(text),
       dependencies: () => this.#dependencies(),
     })
     this.#ticking = setInterval(() => operations.tick(), tickMs)
@@ -131,7 +136,8 @@ export class Services implements AsyncDisposable {
     const { meter, log } = this.#streamer
     // What is not used takes no memory.
     const { openOtlp } = await import('../telemetry/otlp.ts')
-    return await openOtlp(config, { meter, sample: () => this.#streamer.sample(), log })
+    const hide = (text: string) => this.#streamer.runLog.hide(text)
+    return await openOtlp(config, { meter, sample: () => this.#streamer.sample(), hide, log })
   }
 
   #openPush({ pushgateway }: LoadedConfig): MetricsPush {
@@ -148,8 +154,8 @@ export class Services implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#ticking)
     this.#unlisten()
-    for (const { parts } of this.#streamer.pipelines)
-      if (parts.ledger.console === this.#server?.address) parts.ledger.console = undefined
+    for (const { parts, isOpen } of this.#streamer.pipelines)
+      if (isOpen && parts.ledger.console === this.#server?.address) parts.ledger.console = undefined
     await Promise.all([
       this.#server?.[Symbol.asyncDispose](),
       this.#push?.[Symbol.asyncDispose](),

@@ -7,7 +7,7 @@ import { count, fileSize, utc } from '../telemetry/figures.ts'
 import { printable } from '../telemetry/text-line.ts'
 import { type LedgerMode, ledgerOf } from './assemble.ts'
 import { openConfig } from './config-file.ts'
-import type { ExitCode, Io } from './program.ts'
+import type { ExitCode, Io } from './io.ts'
 import { createCommandLog } from './run-log.ts'
 
 /** Objects under way that are listed one by one. */

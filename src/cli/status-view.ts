@@ -9,7 +9,7 @@ import type {
   UnderWaySnapshot,
 } from '../console/snapshot.ts'
 import { type Finding, unaccounted, verdict } from '../console/verdict.ts'
-import { count, duration, fileSize, utc } from '../telemetry/figures.ts'
+import { count, counted, duration, fileSize, utc } from '../telemetry/figures.ts'
 import { printable } from '../telemetry/text-line.ts'
 
 export interface StatusView {
@@ -31,8 +31,21 @@ export function statusLines(snapshot: Snapshot, runs: readonly RunSnapshot[], vi
     pipelines.length > fewPipelines
       ? [tableLines(pipelines, paint)]
       : pipelines.map((pipeline) => pipelineLines(pipeline, snapshot.atMs, { ...view, paint }))
-  return [...headLines(snapshot, paint), ...blocks.flatMap((lines) => ['', ...lines]), ...runLines(runs, snapshot)]
+  const lines = [
+    ...headLines(snapshot, paint),
+    ...blocks.flatMap((lines) => ['', ...lines]),
+    ...runLines(runs, snapshot),
+  ]
+  return lines.map((line) => fitForTerminal(line, view))
 }
+
+/** Whoever answers may have put anything anywhere, also where numbers are expected: nothing but colours is obeyed. */
+function fitForTerminal(line: string, { color }: StatusView): string {
+  const parts = color ? line.split(colors) : [line]
+  return parts.map((part, i) => (i % 2 === 1 ? part : printable(part))).join('')
+}
+
+const colors = new RegExp(`(${String.fromCodePoint(27)}\\[\\d{1,2}m)`)
 
 function headLines(snapshot: Snapshot, paint: Paint): string[] {
   const { version, host, pid, startedMs, atMs, state, process: own, config } = snapshot
@@ -74,9 +87,7 @@ function pipelineLines(
     ...(ledger.quarantine > 0 ? [line('quarantine', paint('yellow', quarantineText(ledger.quarantine)))] : []),
     ...down.map((one) => line(one.state, dependencyText(one, atMs, paint))),
     ...pipeline.replays.map((replay) => line('replay', replayText(replay))),
-    ...(underWayCount > 0
-      ? [line('under way', `${count(underWayCount)} object${underWayCount === 1 ? '' : 's'}`)]
-      : []),
+    ...(underWayCount > 0 ? [line('under way', `${counted(underWayCount, 'object')}`)] : []),
     ...(isDetailed ? underWay.slice(0, shownUnderWay).map((object) => underWayLine(object, atMs)) : []),
   ]
 }
@@ -90,7 +101,7 @@ function rateText({ rates, sends }: PipelineSnapshot): string {
 function lagText({ lagSeconds, waiting, complete }: PipelineSnapshot): string {
   const lag = lagSeconds === 0 ? 'none' : duration(lagSeconds * 1000)
   const more = complete ? '' : ', maybe more to be found'
-  return `${lag}; ${count(waiting)} object${waiting === 1 ? '' : 's'} waiting${more}`
+  return `${lag}; ${counted(waiting, 'object')} waiting${more}`
 }
 
 const barWidth = 20
@@ -100,7 +111,7 @@ function flightText({ inFlight }: PipelineSnapshot, paint: Paint): string {
   const part = budgetBytes > 0 ? Math.min(1, bytes / budgetBytes) : 0
   const filled = Math.round(part * barWidth)
   const bar = `${paint('cyan', '█'.repeat(filled))}${paint('gray', '░'.repeat(barWidth - filled))}`
-  return `${bar} ${fileSize(bytes)} of ${fileSize(budgetBytes)}, ${count(batches)} batch${batches === 1 ? '' : 'es'}`
+  return `${bar} ${fileSize(bytes)} of ${fileSize(budgetBytes)}, ${counted(batches, 'batch', 'batches')}`
 }
 
 function countsText(pipeline: PipelineSnapshot, paint: Paint): string {

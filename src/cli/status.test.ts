@@ -89,6 +89,17 @@ test('without a running streamer status tells what the ledger knows, and exits w
   assert.deepEqual([json.code, facts.running, facts.quarantine, facts.lastRun.outcome], [3, false, 1, 'done'])
 })
 
+test('the last run of a stopped streamer is that of the process, whatever it replayed', async () => {
+  await using bed = await startTestbed()
+  bed.write(any)
+  bed.s3.put('web/a.gz', gzipSync('one\ntwo\n'))
+  await bed.run(['run', '--once'])
+  await bed.run(['replay', '--from', '2h', '--yes'])
+  await bed.run(['run', '--once'])
+  assert.match((await bed.run(['history'])).out, /#3 \(replay\)/)
+  assert.match((await bed.run(['status'])).out, /\n {2}last run +\S+Z {2}#2 \(once\) done after /)
+})
+
 test('another streamer on the usual port is not taken for ours; nor is any other program', async () => {
   await using bed = await startTestbed()
   await using other = await startTestbed()

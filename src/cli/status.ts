@@ -5,10 +5,10 @@ import type { RunSnapshot, Snapshot } from '../console/snapshot.ts'
 import { StreamError } from '../core/errors.ts'
 import { databasePath } from '../ledger/database.ts'
 import { holderOf } from '../ledger/meta.ts'
-import { count, duration, utc } from '../telemetry/figures.ts'
+import { count, counted, duration, utc } from '../telemetry/figures.ts'
 import { printable } from '../telemetry/text-line.ts'
 import { openConfig } from './config-file.ts'
-import type { ExitCode, Io } from './program.ts'
+import type { ExitCode, Io } from './io.ts'
 import { type Found, findStreamer, type RunningStreamer } from './running-streamer.ts'
 import { eachLedger } from './state.ts'
 import { runText, statusLines } from './status-view.ts'
@@ -150,12 +150,16 @@ class Screen implements Disposable {
   }
 }
 
+/** So many rows are looked through for one of a process. */
+const searchedRuns = 1000
+
 /** Without a streamer that answers: what the ledgers know. */
 async function showStopped(loaded: LoadedConfig, flags: StatusFlags, io: Io): Promise<ExitCode> {
   let isOn = false
   const code = await eachLedger(loaded, io, 'readonly', (config, ledger) => {
     const { name } = config
-    const [last] = ledger.runs.list({ limit: 1 })
+    // Replays are rows beside that of the process which did them.
+    const last = ledger.runs.list({ limit: searchedRuns }).find(({ mode }) => mode !== 'replay')
     const { failed, quarantine } = ledger.health
     const { checkpointMs } = ledger.horizon
     const isRunning = last?.outcome === 'running' && isAlive(holderOf(databasePath(config.state.file_path)))
@@ -173,7 +177,7 @@ async function showStopped(loaded: LoadedConfig, flags: StatusFlags, io: Io): Pr
         ? `  last run    ${runText({ ...last, outcome: isRunning || last.outcome !== 'running' ? last.outcome : 'killed', pipeline: name }, { atMs: Date.now(), isNamed: false })}`
         : '  last run    none yet',
       ...(checkpointMs > 0 ? [`  settled     every object before ${utc(checkpointMs)}`] : []),
-      `  failed      ${count(failed)} object${failed === 1 ? '' : 's'} to be tried again`,
+      `  failed      ${counted(failed, 'object')} to be tried again`,
       `  quarantine  ${count(quarantine)} ${quarantine === 1 ? 'entry' : 'entries'}${quarantine > 0 ? ': see `s3-streamer quarantine list`' : ''}`,
       `  state file  ${config.state.file_path}`,
     ]

@@ -1,93 +1,13 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { runProgram } from '../../test/servers/testbed.ts'
+import { freePort, StreamerBed } from '../../test/fakes/streamer-bed.ts'
 import type { Snapshot } from '../console/snapshot.ts'
 
-/** A streamer in this process that moves lines of files from folders to files, and what it says. */
-class Bed implements AsyncDisposable {
-  readonly folder = mkdtempSync(join(tmpdir(), 's3-streamer-reload-'))
-  readonly config = join(this.folder, 'config.yaml')
-  readonly #soft = new AbortController()
-  #hangup: () => void = () => undefined
-  #ended: ReturnType<typeof runProgram> | undefined
-  output = ''
-
-  /** `pipelines`: name -> what its YAML has besides. */
-  write(pipelines: Readonly<Record<string, string>>, more = ''): void {
-    const texts = Object.entries(pipelines).map(([name, own]) => {
-      mkdirSync(join(this.folder, name), { recursive: true })
-      return `  - name: ${name}
-    source: { type: directory, path: "${join(this.folder, name)}", poll_interval: 50ms }
-    sink: { type: file, path: "${join(this.folder, `${name}.out`)}", batch: { linger: 10ms } }
-    state: { file_path: "${join(this.folder, `${name}.json`)}" }
-${own}`
-    })
-    writeFileSync(this.config, `pipelines:\n${texts.join('')}logging: { format: text }\n${more}`)
-  }
-
-  start(): void {
-    this.#ended = runProgram(['--config', this.config], {
-      soft: this.#soft.signal,
-      stdout: (text) => {
-        this.output += text.toString()
-      },
-      onHangup: (listener) => {
-        this.#hangup = listener
-        return { [Symbol.dispose]: () => undefined }
-      },
-    })
-  }
-
-  put(pipeline: string, file: string, text: string): void {
-    writeFileSync(join(this.folder, pipeline, file), text)
-  }
-
-  sent(pipeline: string): string[] {
-    const path = join(this.folder, `${pipeline}.out`)
-    return existsSync(path) ? readFileSync(path, 'utf8').split('\n').slice(0, -1) : []
-  }
-
-  get address(): string {
-    return / at (http:\/\/\S+)\/?/.exec(this.output)?.[1]?.replace(/\/$/, '') ?? ''
-  }
-
-  async status(): Promise<Snapshot> {
-    return (await (await fetch(`${this.address}/api/status`)).json()) as Snapshot
-  }
-
-  async until(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {
-    for (let i = 0; !(await isSo()); i += 1) {
-      if (i > 1000) assert.fail(`${what} did not happen:\n${this.output}`)
-      await sleep(20)
-    }
-  }
-
-  /** Reads the file again, and waits for what became of it. */
-  async reload(): Promise<string> {
-    const before = this.output.length
-    this.#hangup()
-    await this.until(() => /configuration read again: .*\n/.test(this.output.slice(before)), 'the reload')
-    return this.output.slice(before)
-  }
-
-  async stop(): Promise<number> {
-    this.#soft.abort(new Error('SIGTERM'))
-    return (await this.#ended)?.code ?? -1
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop()
-    rmSync(this.folder, { recursive: true, force: true })
-  }
-}
-
 test('a reload starts what is new, stops what is gone, restarts what changed, and leaves the rest running', async () => {
-  await using bed = new Bed()
+  await using bed = new StreamerBed()
   bed.write({ kept: '', changed: '', gone: '' })
   bed.start()
   for (const name of ['kept', 'changed', 'gone']) bed.put(name, 'a.log', `${name} 1\n`)
@@ -122,7 +42,7 @@ test('a reload starts what is new, stops what is gone, restarts what changed, an
 })
 
 test('a file that is wrong changes nothing, and the log and the console say why', async () => {
-  await using bed = new Bed()
+  await using bed = new StreamerBed()
   bed.write({ one: '' })
   bed.start()
   bed.put('one', 'a.log', '1\n')
@@ -146,7 +66,7 @@ test('a file that is wrong changes nothing, and the log and the console say why'
 })
 
 test('a changed pipeline that cannot start goes on with its former configuration', async () => {
-  await using bed = new Bed()
+  await using bed = new StreamerBed()
   bed.write({ one: '', two: '' })
   bed.start()
   await bed.until(() => /pipeline two starts/.test(bed.output), 'the start')
@@ -168,7 +88,7 @@ test('a changed pipeline that cannot start goes on with its former configuration
 })
 
 test('the level of the log, and where the server listens, change with a reload', async () => {
-  await using bed = new Bed()
+  await using bed = new StreamerBed()
   bed.write({ one: '' })
   bed.start()
   await bed.until(() => bed.address !== '', 'the server')
@@ -185,12 +105,12 @@ test('a port that is taken ends the start and says so; for a reload it is a refu
   await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
   const { port } = taken.address() as { port: number }
   try {
-    await using bed = new Bed()
+    await using bed = new StreamerBed()
     bed.write({ one: '' }, `health: { address: "127.0.0.1:${port}" }\n`)
     bed.start()
     assert.equal(await bed.stop(), 1)
     assert.match(bed.output, new RegExp(`ERROR .*127\\.0\\.0\\.1:${port}.*code console\\.bind`))
-    await using other = new Bed()
+    await using other = new StreamerBed()
     other.write({ one: '' })
     other.start()
     await other.until(() => other.address !== '', 'the server')
@@ -201,11 +121,3 @@ test('a port that is taken ends the start and says so; for a reload it is a refu
     taken.close()
   }
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}

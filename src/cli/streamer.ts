@@ -7,9 +7,11 @@
  *
  * 1. A pipeline that breaks stops the others in good order: what supervises the process then sees that something is wrong.
  * 2. A reload that is refused changes nothing. A changed pipeline whose new configuration cannot start goes on with the former one.
+ *    It waits for the start, and nothing is read again while the streamer stops.
  * 3. What shows the pipelines never holds them up.
  */
 
+import { resolve } from 'node:path'
 import type { Logger } from 'pino'
 import type { LoadedConfig } from '../config/pipeline.ts'
 import type { ReloadOutcome } from '../console/snapshot.ts'
@@ -18,7 +20,7 @@ import { labelled, MemoryMeter } from '../telemetry/meter.ts'
 import { lastReloadMetrics, pipelineUpMetrics, reloadMetrics } from '../telemetry/streamer-metrics.ts'
 import { contextOf, formatsOf, shapeOf } from './assemble.ts'
 import { readConfig } from './config-file.ts'
-import type { ExitCode, Io } from './program.ts'
+import type { ExitCode, Io } from './io.ts'
 import type { Progress } from './progress.ts'
 import { type Marks, marksOf, planPipelines } from './reload-plan.ts'
 import type { RunLog } from './run-log.ts'
@@ -35,8 +37,12 @@ export interface RunFlags {
 /** One that runs, and its end. */
 interface Running {
   readonly pipeline: RunningPipeline
-  readonly done: Promise<ExitCode>
+  readonly done: Promise<void>
+  /** undefined until it ends. */
+  code: ExitCode | undefined
 }
+
+type PipelineConfig = LoadedConfig['pipelines'][number]
 
 export class Streamer implements AsyncDisposable {
   readonly flags: RunFlags
@@ -52,11 +58,18 @@ export class Streamer implements AsyncDisposable {
   readonly #running = new Map<string, Running>()
   /** Aborted when a pipeline broke: the others stop. */
   readonly #broken = new AbortController()
+  /** Names of those that should run, and could not be started by a reload. */
+  readonly #unstarted = new Set<string>()
+  /** Resolves when the pipelines are started, or never will be. */
+  readonly #begun = Promise.withResolvers<void>()
+  #isOver = false
   #loaded: LoadedConfig
   #marks: Marks
   #loadedMs = Date.now()
   #reload: ReloadOutcome | undefined
   #reloading: Promise<ReloadOutcome> | undefined
+  /** Waits for its turn. */
+  #nextReload: Promise<ReloadOutcome> | undefined
   #changed = Promise.withResolvers<void>()
 
   constructor(
@@ -78,7 +91,7 @@ export class Streamer implements AsyncDisposable {
     this.#loaded = loaded
     this.#marks = marksOf(loaded)
     this.#soft = AbortSignal.any([o.io.soft, this.#broken.signal])
-    this.#sampler = new Sampler(this.meter)
+    this.#sampler = new Sampler(this.meter, this.log)
     this.#services = new Services(this)
   }
 
@@ -124,12 +137,16 @@ export class Streamer implements AsyncDisposable {
       await this.#services.open(opened, { once })
     } catch (error) {
       for (const pipeline of opened) await pipeline[Symbol.asyncDispose]()
+      this.#isOver = true
+      this.#begun.resolve()
       throw error
     }
     try {
       for (const pipeline of opened) this.#start(pipeline)
+      this.#begun.resolve()
       code = await this.#ended()
     } finally {
+      this.#isOver = true
       await this.#services.end({ success: code === 0, signal: this.#io.hard })
     }
     return code
@@ -137,42 +154,38 @@ export class Streamer implements AsyncDisposable {
 
   /** Waits until nothing runs any more, however often that changes. */
   async #ended(): Promise<ExitCode> {
-    let codes: ExitCode[] = []
-    for (let isOver = false; !isOver; ) {
-      const all = [...this.#running.values()]
-      const changed = this.#changed.promise.then(() => undefined)
-      const ended = await Promise.race([Promise.all(all.map(({ done }) => done)), changed])
-      if (ended && this.#reloading) await this.#reloading
-      else if (ended && all.every(({ pipeline }) => this.#running.get(pipeline.config.name)?.pipeline === pipeline)) {
-        isOver = true
-        codes = ended
-      }
-    }
-    if (this.#io.hard.aborted) return 1
-    return codes.find((code) => code !== 0) ?? 0
+    const isRunning = () => [...this.#running.values()].some(({ code }) => code === undefined)
+    while (this.#reloading || isRunning()) await this.#changed.promise
+    if (this.#io.hard.aborted || this.#broken.signal.aborted || this.#unstarted.size > 0) return 1
+    return [...this.#running.values()].find(({ code }) => code !== 0)?.code ?? 0
   }
 
-  #open(config: LoadedConfig['pipelines'][number]): Promise<RunningPipeline> {
+  #open(config: PipelineConfig): Promise<RunningPipeline> {
     const log = this.#loaded.pipelines.length === 1 ? this.log : this.log.child({ pipeline: config.name })
     return RunningPipeline.open(config, { log, meter: this.meter, tracing: this.#services.tracingOf(config.name) })
   }
 
-  #start(pipeline: RunningPipeline): void {
+  /** `isAwaited`: a reload waits for its start, and says what becomes of it if it cannot start. */
+  #start(pipeline: RunningPipeline, o: { readonly isAwaited: boolean } = { isAwaited: false }): void {
     const { name } = pipeline.config
     const { once } = this.flags
     const { flow, gauges } = pipeline
-    const sampled = { flow, gauges }
+    const sampled = { name, flow, gauges }
     this.#sampler.add(sampled)
     this.#progress?.follow(flow, pipeline.parts.source)
-    const done = pipeline
-      .run({ once, soft: this.#soft, hard: this.#io.hard })
-      .catch((error: unknown): ExitCode => {
-        // While a reload waits for its start, it is the reload's to say what becomes of it.
-        if (!this.#reloading && !this.#soft.aborted) this.#broken.abort(error)
-        return 1
-      })
-      .finally(() => this.#sampler.remove(sampled))
-    this.#running.set(name, { pipeline, done })
+    const end = (code: ExitCode) => {
+      running.code = code
+      this.#sampler.remove(sampled)
+      this.#wake()
+    }
+    const done = pipeline.run({ once, soft: this.#soft, hard: this.#io.hard }).then(end, (error: unknown) => {
+      const isToldOf = o.isAwaited && !pipeline.hasStarted
+      if (!isToldOf && !this.#soft.aborted) this.#broken.abort(error)
+      end(1)
+    })
+    const running: Running = { pipeline, done, code: undefined }
+    this.#running.set(name, running)
+    this.#unstarted.delete(name)
     this.#wake()
   }
 
@@ -182,8 +195,16 @@ export class Streamer implements AsyncDisposable {
   }
 
   /** Reads the file again and puts in force what changed. One after the other; never throws. */
-  async reload(): Promise<ReloadOutcome> {
-    while (this.#reloading) await this.#reloading
+  reload(): Promise<ReloadOutcome> {
+    // Whoever asks while one waits for its turn has that one: it reads the file as it is then.
+    this.#nextReload ??= this.#reloadInTurn()
+    return this.#nextReload
+  }
+
+  async #reloadInTurn(): Promise<ReloadOutcome> {
+    await this.#begun.promise
+    await this.#reloading
+    this.#nextReload = undefined
     this.#reloading = this.#readAgain().finally(() => {
       this.#reloading = undefined
       this.#wake()
@@ -193,8 +214,10 @@ export class Streamer implements AsyncDisposable {
 
   async #readAgain(): Promise<ReloadOutcome> {
     let outcome: ReloadOutcome
+    let isWhole = true
     try {
       outcome = await this.#putInForce()
+      isWhole = false
     } catch (error) {
       const problems = explainError(error).split('\n')
       outcome = { ...nothingChanged, atMs: Date.now(), problems, kept: [...this.#running.keys()] }
@@ -204,8 +227,9 @@ export class Streamer implements AsyncDisposable {
     this.meter.bind(reloadMetrics, { outcome: ok ? 'ok' : 'refused' }).config_reloads_total.add(1)
     this.meter.bind(lastReloadMetrics, {}).config_last_reload_success.set(ok ? 1 : 0)
     const facts = { file: this.flags.config, started, stopped, restarted, kept }
+    const refused = isWhole ? 'refused; what ran goes on as it was' : 'refused in part; the rest is in force'
     if (ok) this.log.info(facts, 'configuration read again: in force')
-    else this.log.error({ ...facts, problems }, 'configuration read again: refused; what ran goes on as it was')
+    else this.log.error({ ...facts, problems }, `configuration read again: ${refused}`)
     return outcome
   }
 
@@ -213,6 +237,11 @@ export class Streamer implements AsyncDisposable {
   async #putInForce(): Promise<ReloadOutcome> {
     const { flags } = this
     if (flags.once) throw new StreamError('config.invalid', 'a run with --once ends by itself: nothing is read again')
+    if (this.#isOver || this.#soft.aborted)
+      throw new StreamError(
+        'config.invalid',
+        'the streamer stops: nothing is read again; the next start reads the file',
+      )
     const next = readConfig(flags, this.#io.env)
     for (const { message } of next.warnings) this.log.warn({}, message)
     // What only shows when it is made, before anything is stopped for it.
@@ -220,58 +249,69 @@ export class Streamer implements AsyncDisposable {
       formatsOf(config)
       shapeOf(config, contextOf(config, { log: this.log, meter: labelled(new MemoryMeter(), {}) }))
     }
-    const marks = marksOf(next)
-    await this.#services.reconfigure(next, { before: this.#marks, next: marks })
-    // Always: other secrets are to be kept out of it, and logrotate sends SIGHUP for a new file.
-    this.runLog.reconfigure(next)
-    const alive = this.pipelines.filter(({ state }) => state !== 'failed' && state !== 'stopped')
-    const plan = planPipelines(
-      next,
-      { before: this.#marks, next: marks },
-      new Set(alive.map(({ config }) => config.name)),
-    )
     const before = this.#loaded
+    const marks = { before: this.#marks, next: marksOf(next) }
+    await this.#moveServices(next, marks)
+    const alive = this.pipelines.filter(({ state }) => state !== 'failed' && state !== 'stopped')
+    const plan = planPipelines(next, marks, new Set(alive.map(({ config }) => config.name)))
     this.#loaded = next
-    this.#marks = marks
+    this.#marks = marks.next
     this.#loadedMs = Date.now()
-    const problems: string[] = []
-    const restarted: string[] = []
-    const started: string[] = []
-    for (const name of plan.stopped) await this.#stopOne(name)
+    await Promise.all(plan.stopped.map((name) => this.#stopOne(name)))
     const wanted = new Set(next.pipelines.map(({ name }) => name))
-    for (const name of [...this.#running.keys()].filter((name) => !wanted.has(name))) {
+    for (const name of [...this.#running.keys(), ...this.#unstarted].filter((name) => !wanted.has(name))) {
       this.#running.delete(name)
+      this.#unstarted.delete(name)
       this.meter.forget({ pipeline: name })
     }
-    for (const config of plan.restarted) {
-      const former = before.pipelines.find(({ name }) => name === config.name)
-      const problem = await this.#replace(config, former)
-      if (problem === undefined) restarted.push(config.name)
-      else problems.push(problem)
-    }
-    for (const config of plan.started) {
-      const problem = await this.#startNew(config)
-      if (problem === undefined) started.push(config.name)
-      else problems.push(problem)
-    }
-    const { stopped, kept } = plan
-    return { atMs: Date.now(), ok: problems.length === 0, problems, started, stopped, restarted, kept }
+    const [restarted, started] = [new Outcomes(), new Outcomes()]
+    // All at once: what is under way may take each of them long, and they may take over state files from one another.
+    const leaving = new Map(plan.restarted.map(({ name }) => [name, this.#stopOne(name)]))
+    await Promise.all(
+      plan.restarted.map(async (config) => {
+        const former = before.pipelines.find(({ name }) => name === config.name)
+        const isBefore = ({ name, state }: PipelineConfig) =>
+          name === config.name || resolve(state.file_path) === resolve(config.state.file_path)
+        await Promise.all(before.pipelines.filter(isBefore).map(({ name }) => leaving.get(name)))
+        restarted.add(config.name, await this.#replace(config, former))
+      }),
+    )
+    await Promise.all(plan.started.map(async (config) => started.add(config.name, await this.#startNew(config))))
+    const problems = [...restarted.problems, ...started.problems]
+    const changes = { started: started.names, stopped: plan.stopped, restarted: restarted.names, kept: plan.kept }
+    return { atMs: Date.now(), ok: problems.length === 0, problems, ...changes }
   }
 
+  /** Log, server, OTLP and Pushgateway; all of them as they were if one of them refuses. */
+  async #moveServices(next: LoadedConfig, marks: { readonly before: Marks; readonly next: Marks }): Promise<void> {
+    const before = this.#loaded
+    // Always: other secrets are to be kept out of it, and logrotate sends SIGHUP for a new file.
+    this.runLog.reconfigure(next, before)
+    try {
+      await this.#services.reconfigure(next, marks)
+    } catch (error) {
+      this.runLog.reconfigure(before, next)
+      throw error
+    }
+  }
+
+  /** Never rejects: whatever its parts say when they are closed, it is to be followed by another one. */
   async #stopOne(name: string): Promise<void> {
     const running = this.#running.get(name)
     if (!running) return
     running.pipeline.stop(new Error('the configuration changed'))
     await running.done
-    await running.pipeline[Symbol.asyncDispose]()
+    try {
+      await running.pipeline[Symbol.asyncDispose]()
+    } catch (error) {
+      this.log.error({ pipeline: name, error: explainError(error) }, 'cannot close everything of a pipeline')
+    }
   }
 
-  /** What went wrong, undefined if nothing did: then it runs with its new configuration, else with the former one. */
-  async #replace(
-    config: LoadedConfig['pipelines'][number],
-    former: LoadedConfig['pipelines'][number] | undefined,
-  ): Promise<string | undefined> {
-    await this.#stopOne(config.name)
+  /** What went wrong, undefined if nothing did: then it runs with its new configuration, else with the former one. It is stopped. */
+  async #replace(config: PipelineConfig, former: PipelineConfig | undefined): Promise<string | undefined> {
+    // Gauges are of what is there now: an endpoint that is not used any more is not down.
+    this.meter.forget({ pipeline: config.name }, 'gauge')
     const problem = await this.#startNew(config)
     if (problem === undefined || !former || this.#soft.aborted) return problem
     const again = await this.#startNew(former)
@@ -279,37 +319,53 @@ export class Streamer implements AsyncDisposable {
     return `${problem}; ${again === undefined ? 'it goes on with its former configuration' : `nor with its former configuration: ${again}`}`
   }
 
-  async #startNew(config: LoadedConfig['pipelines'][number]): Promise<string | undefined> {
+  async #startNew(config: PipelineConfig): Promise<string | undefined> {
     if (this.#soft.aborted) return undefined
+    const { name } = config
     try {
       const pipeline = await this.#open(config)
       this.#services.announce(pipeline)
-      this.#start(pipeline)
+      this.#start(pipeline, { isAwaited: true })
       try {
         await pipeline.started
         return undefined
       } catch (error) {
-        await this.#stopOne(config.name)
+        await this.#stopOne(name)
         throw error
       }
     } catch (error) {
       if (!(error instanceof StreamError) || error.kind === 'bug') this.#broken.abort(error)
-      return `pipeline ${config.name} cannot start: ${explainError(error)}`
+      const problem = `pipeline ${name} cannot start: ${explainError(error)}`
+      this.#unstarted.add(name)
+      this.#running.get(name)?.pipeline.failed(problem)
+      return problem
     }
   }
 
   /** This configuration of a pipeline, in the place of another one. */
-  #inForce(config: LoadedConfig['pipelines'][number]): void {
+  #inForce(config: PipelineConfig): void {
     const pipelines = this.#loaded.pipelines.map((one) => (one.name === config.name ? config : one))
     this.#loaded = { ...this.#loaded, pipelines }
     this.#marks = marksOf(this.#loaded)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#services[Symbol.asyncDispose]()
-    for (const { pipeline } of this.#running.values()) await pipeline[Symbol.asyncDispose]()
-    this.#sampler[Symbol.dispose]()
+    await using stack = new AsyncDisposableStack()
+    stack.use(this.#sampler)
+    for (const pipeline of this.pipelines) stack.use(pipeline)
+    stack.use(this.#services)
   }
 }
 
 const nothingChanged = { ok: false, started: [], stopped: [], restarted: [] }
+
+/** Those that were started, and what is wrong with the others. */
+class Outcomes {
+  readonly names: string[] = []
+  readonly problems: string[] = []
+
+  add(name: string, problem: string | undefined): void {
+    if (problem === undefined) this.names.push(name)
+    else this.problems.push(problem)
+  }
+}

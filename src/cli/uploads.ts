@@ -9,7 +9,7 @@ import { MemoryMeter } from '../telemetry/meter.ts'
 import { printable } from '../telemetry/text-line.ts'
 import { contextOf, ledgerOf } from './assemble.ts'
 import { openConfig } from './config-file.ts'
-import type { ExitCode, Io } from './program.ts'
+import type { ExitCode, Io } from './io.ts'
 import { createCommandLog } from './run-log.ts'
 
 export interface UploadsFlags {

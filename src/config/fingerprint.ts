@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { statSync } from 'node:fs'
 import { Secret } from './fields.ts'
+import { homePath } from './home-path.ts'
 
 /**
  * The same for the same value, in any order of keys. Secrets count, and so do the files that keys like `ca_file` name: a
@@ -27,6 +28,6 @@ function text(value: unknown, key: string): string {
 
 /** When a file was changed, and how large it is; empty if there is none. */
 function changed(path: string): string {
-  const facts = statSync(path, { throwIfNoEntry: false })
+  const facts = statSync(homePath(path), { throwIfNoEntry: false })
   return facts === undefined ? '' : `${facts.mtimeMs}-${facts.size}-${facts.ino}`
 }

@@ -7,8 +7,10 @@ import { Secret } from './fields.ts'
 /** Shorter ones are words that stand in any text. */
 const shortest = 6
 
-const secretKey = /authorization|cookie|secret|password|(api|access)[-_]?key|token/i
-const secretParameter = /^(key|sig|signature|code)$/i
+/** Names of headers and keys whose values are secret though they are plain text in the schema. */
+export const secretKey =
+  /authorization|cookie|secret|password|passphrase|(api|access)[-_]?key|-key$|[-_]auth$|token|signature/i
+const secretParameter = /^(key|sig|code|auth|pass|pwd|jwt)$/i
 
 export class Hidden {
   readonly #pattern: RegExp | undefined
@@ -49,16 +51,43 @@ export function secretsOf(value: unknown, key = ''): string[] {
   return /^\w+:\/\//.test(value) && URL.canParse(value) ? secretsOfUrl(new URL(value)) : []
 }
 
-function secretsOfUrl({ username, password, searchParams }: URL): string[] {
+function secretsOfUrl({ protocol, username, password, pathname, searchParams }: URL): string[] {
   const asked = [...searchParams].filter(([name]) => secretParameter.test(name) || secretKey.test(name))
-  const found = asked.map(([, value]) => value)
-  if (password === '') return found
+  const steps = /^https?:$/.test(protocol) ? pathname.split('/').filter(isToken) : []
+  const found = [...asked.map(([, value]) => value), ...steps]
+  if (password === '') {
+    // A user alone is a token: `https://TOKEN@host`.
+    return username === '' ? found : [...found, username, basic(username, '')]
+  }
   try {
     const plain = decodeURIComponent(password)
     return [...found, password, plain, basic(decodeURIComponent(username), plain)]
   } catch {
     return [...found, password]
   }
+}
+
+/** True of a step of a path that nobody would choose as a name: webhooks are called by URLs with a token in them. */
+function isToken(step: string): boolean {
+  const isMixed = /\d/.test(step) && /[a-z]/i.test(step)
+  return (
+    isMixed && (/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/i.test(step) || /[\da-z]{20}|^[\w%+=~-]{40,}$/i.test(step))
+  )
+}
+
+/** A URL as others may see it: without login, query, and tokens in its path. */
+export function urlWithoutSecrets(text: string): string {
+  if (!URL.canParse(text)) return text
+  const url = new URL(text)
+  const { search, protocol } = url
+  Object.assign(url, { username: '', password: '', search: '', hash: '' })
+  if (/^https?:$/.test(protocol))
+    url.pathname = url.pathname
+      .split('/')
+      .map((step) => (isToken(step) ? '…' : step))
+      .join('/')
+  const plain = url.href.replaceAll('%E2%80%A6', '…')
+  return search === '' ? plain : `${plain}?…`
 }
 
 /** As HTTP sends it; without the padding, which may be cut off. */

@@ -167,7 +167,9 @@ class Loader {
       if (path.length > 0 && !String(source.bucket).startsWith('arn:')) {
         report(
           ['source', 'bucket'],
-          `holds a path: name the bucket "${bucket}" only and put "${path.join('/')}" into prefix`,
+          /^https?:$/.test(bucket ?? '')
+            ? 'is a URL: give only the name of the bucket; `endpoint` is for servers other than AWS'
+            : `holds a path: name the bucket "${bucket}" only and put "${path.join('/')}" into prefix`,
         )
       }
       const takesObjects = this.#registry.sinks.find(({ type }) => type === sink.type)?.objects
@@ -203,7 +205,7 @@ class Loader {
     if (address === undefined || isLoopback(address)) return
     warn(
       ['console', 'token'],
-      `the console is not served at ${address}, where others can reach it, without a token; health checks and /metrics are`,
+      `without a token, other machines see only health checks and /metrics at ${address}, not the console`,
     )
   }
 

@@ -5,6 +5,7 @@ import { presets } from '../formats/presets.ts'
 import { formatSchema } from '../formats/schema.ts'
 import type { MetricGroup } from '../telemetry/metric-catalogue.ts'
 import { Secret } from './fields.ts'
+import { Hidden, secretKey, secretsOf } from './hidden.ts'
 import { inputSchema, isMap, type JsonSchema, schemaOfKey } from './json-schema.ts'
 import { fileSchema, type LoadedConfig } from './pipeline.ts'
 import { metricsPage } from './render-metrics.ts'
@@ -13,24 +14,26 @@ import { seedSchema } from './seed-form.ts'
 /** What is in force, in the general form and with all defaults; secrets are hidden. */
 export function describeConfig(loaded: LoadedConfig): string {
   const { pipelines, logging, otlp, health, console, pushgateway, schema } = loaded
-  return YAML.stringify(shown(schema, { pipelines, logging, otlp, health, console, pushgateway }), { lineWidth: 0 })
+  const all = { pipelines, logging, otlp, health, console, pushgateway }
+  return YAML.stringify(shown(schema, all, new Hidden(secretsOf(all))), { lineWidth: 0 })
 }
 
-function shown(schema: JsonSchema, value: unknown, key = ''): unknown {
+function shown(schema: JsonSchema, value: unknown, hidden: Hidden, key = ''): unknown {
   if (value instanceof Secret) return value.toString()
   if (typeof value === 'number' && schema.kind === 'duration') return showDuration(value)
   if (typeof value === 'number' && schema.kind === 'size') return showSize(value)
-  if (Array.isArray(value)) return value.map((item, i) => shown(schemaOfKey(schema, value, i) ?? {}, item))
+  if (Array.isArray(value)) return value.map((item, i) => shown(schemaOfKey(schema, value, i) ?? {}, item, hidden, key))
   if (isMap(value)) {
     const entries = Object.entries(value).filter(([, item]) => item !== undefined)
     return Object.fromEntries(
-      entries.map(([name, item]) => [name, shown(schemaOfKey(schema, value, name) ?? {}, item, name)]),
+      entries.map(([name, item]) => [name, shown(schemaOfKey(schema, value, name) ?? {}, item, hidden, name)]),
     )
   }
   if (typeof value !== 'string') return value
   // Headers like Authorization and X-Api-Key are plain text in the schema, and so are URLs with a password in them.
-  if (/authorization|cookie|secret|password|(api|access)[-_]?key|token/i.test(key)) return '[redacted]'
-  return value.replace(/^(\w+:\/\/[^/:@\s]*):[^/@\s]*@/, '$1:[redacted]@')
+  if (secretKey.test(key)) return '[redacted]'
+  // Short passwords are no secrets elsewhere, since they may be words of any text.
+  return hidden.in(value.replace(/^(\w+:\/\/[^/:@\s]*):[^/@\s]*@/, '$1:[redacted]@'))
 }
 
 function showDuration(ms: number): string {

@@ -9,13 +9,15 @@
  * name point to 127.0.0.1 and would be of our origin then, but its requests say that name.
  *
  * The token comes as `Authorization: Bearer`, or was shown at login and stands behind a cookie. A cookie is sent by the browser
- * whoever made it ask, so what acts by it must also come from our own page.
+ * whoever made it ask, and to every port of our host. So what acts by it must also come from our own page, and show the key that
+ * only the page was told.
  */
 import type { IncomingMessage } from 'node:http'
 import type { Secret } from '../config/fields.ts'
+import type { Log } from '../core/component.ts'
 import { Refusal } from './answer.ts'
 import { isLoopback } from './config.ts'
-import { isSame, Sessions, sessionMs, WrongTokens } from './session.ts'
+import { isSame, type Session, Sessions, sessionMs, WrongTokens } from './session.ts'
 
 /** As GET /api/session shows it. */
 export interface SessionState {
@@ -32,12 +34,16 @@ const setToken = 'set console.token in the configuration, at least 16 characters
 export class Access {
   readonly #sessions: Sessions
   readonly #wrong: WrongTokens
+  readonly #log: Pick<Log, 'warn'>
   #token: string | undefined
 
-  constructor(token: Secret | undefined, nowMs: () => number = Date.now) {
+  constructor(token: Secret | undefined, log: Pick<Log, 'warn'>) {
+    // Not the time of day: setting the clock back would let sessions live on, and keep out those who were wrong.
+    const nowMs = () => performance.now()
     this.#token = token?.reveal()
     this.#sessions = new Sessions(nowMs)
     this.#wrong = new WrongTokens(nowMs)
+    this.#log = log
   }
 
   /** Sessions that were opened with another token end. */
@@ -48,8 +54,13 @@ export class Access {
   }
 
   state(request: IncomingMessage): SessionState {
-    const canAct = this.#credential(request) !== undefined
-    return { authenticated: canAct || isHere(request), canAct, tokenConfigured: this.#token !== undefined }
+    const credential = this.#credential(request)
+    const canAct = credential === 'token' || credential === 'session'
+    return {
+      authenticated: credential !== undefined || isHere(request),
+      canAct,
+      tokenConfigured: this.#token !== undefined,
+    }
   }
 
   /** As `state`, of a request whose session has just ended. */
@@ -68,8 +79,9 @@ export class Access {
   /** Throws a Refusal unless this request may see what the streamer does. */
   read(request: IncomingMessage): void {
     // Another site's page cannot read the answer, but it could take all the places of those who may.
-    if (request.headers['sec-fetch-site'] === 'cross-site')
-      throw new Refusal(403, 'this is not for pages of other sites')
+    const site = request.headers['sec-fetch-site']
+    if (site === 'cross-site' || site === 'same-site')
+      throw new Refusal(403, 'this is not for pages of other sites, nor of other ports')
     const { authenticated } = this.state(request)
     if (!authenticated) this.#refuse()
   }
@@ -84,7 +96,7 @@ export class Access {
     if (this.#token === undefined)
       throw new Refusal(403, `no token is configured, so nothing can be changed here: ${setToken}`)
     const credential = this.#credential(request)
-    if (credential === undefined) this.#refuse()
+    if (credential === undefined || credential === 'cookie') this.#refuse()
     if (credential === 'token') return
     if (!isOwnPage(request))
       throw new Refusal(
@@ -96,32 +108,35 @@ export class Access {
       throw new Refusal(415, 'a session acts with JSON only: "content-type: application/json"')
   }
 
-  /** Opens a session for whoever knows the token; gives the cookie. Throws a Refusal. */
-  login(request: IncomingMessage, token: string): string {
+  /** Opens a session for whoever knows the token; gives the cookie, and the key for the page. Throws a Refusal. */
+  login(request: IncomingMessage, token: string): Pick<Session, 'key'> & { readonly cookie: string } {
     if (this.#token === undefined) throw new Refusal(403, `no token is configured, so nobody can log in: ${setToken}`)
     if (isForeign(request)) throw new Refusal(403, 'log in from the page of this streamer')
     if (!this.#isToken(request, token))
       throw new Refusal(401, 'that is not the token: it is console.token of the configuration')
-    return cookie(request, this.#sessions.open(), sessionMs / 1000)
+    const { id, key } = this.#sessions.open()
+    return { cookie: cookie(request, id, sessionMs / 1000), key }
   }
 
   /** Ends the session of this request, if it has one; gives the cookie that takes it away. Throws a Refusal. */
   logout(request: IncomingMessage): string {
     if (isForeign(request)) throw new Refusal(403, 'log out from the page of this streamer')
-    const id = cookieOf(request)
-    if (id !== undefined) this.#sessions.close(id)
+    for (const id of cookiesOf(request)) this.#sessions.close(id)
     return cookie(request, '', 0)
   }
 
-  #credential(request: IncomingMessage): 'token' | 'session' | undefined {
+  /** `cookie`: of a session, without its key. */
+  #credential(request: IncomingMessage): 'token' | 'session' | 'cookie' | undefined {
     if (this.#token === undefined) return undefined
     const bearer = /^bearer +(.*)$/i.exec(request.headers.authorization ?? '')?.[1]
     if (bearer !== undefined) {
       if (this.#isToken(request, bearer.trim())) return 'token'
       throw new Refusal(401, 'that is not the token: it is console.token of the configuration', challenge)
     }
-    const id = cookieOf(request)
-    return id !== undefined && this.#sessions.has(id) ? 'session' : undefined
+    const ids = cookiesOf(request).filter((id) => this.#sessions.has(id))
+    if (ids.length === 0) return undefined
+    const key = request.headers[sessionKey]
+    return typeof key === 'string' && ids.some((id) => this.#sessions.isKey(id, key)) ? 'session' : 'cookie'
   }
 
   /** Throws a Refusal after too many wrong ones: then even the right one is not looked at, or guessing would go on. */
@@ -134,6 +149,7 @@ export class Access {
       })
     if (isSame(token, this.#token as string)) return true
     this.#wrong.add(address)
+    this.#log.warn({ from: address }, 'console: someone showed a wrong token')
     return false
   }
 
@@ -142,22 +158,31 @@ export class Access {
       throw new Refusal(401, 'show the token: it is console.token of the configuration', challenge)
     throw new Refusal(
       403,
-      `without a token the console is shown on its own machine only, under the name localhost: ${setToken}, or come through a tunnel, like "ssh -L 8090:localhost:8090 <host>"`,
+      `without a token the console is shown on its own machine only, under the name localhost: ${setToken}, or come through a tunnel, like "ssh -L 8090:localhost:8090 <host>" for port 8090`,
     )
   }
 }
 
+/** The header in which the page shows the key of its session. */
+const sessionKey = 'x-s3-streamer-key'
+
 const challenge = { 'www-authenticate': 'Bearer realm="s3-streamer"' }
 
 /** Headers by which a proxy says that it asks for someone else. */
-const forwarding = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'via'] as const
+const forwarding =
+  /^(x-(original-)?forwarded-.*|forwarded|via|x-real-ip|(x|true|x-cluster)-client-ip|cf-.*|x-envoy-.*)$/
 
 function isHere(request: IncomingMessage): boolean {
   const remote = (request.socket.remoteAddress ?? '').replace(/^::ffff:/, '')
   const isLocal = remote === '::1' || remote.startsWith('127.')
   // Today only a proxy says 1.0, and one with few settings says nothing else of itself.
-  const isProxied = request.httpVersion === '1.0' || forwarding.some((name) => request.headers[name] !== undefined)
-  return isLocal && !isProxied && isLoopback((request.headers.host ?? '').toLowerCase())
+  const isProxied = request.httpVersion === '1.0' || Object.keys(request.headers).some((name) => forwarding.test(name))
+  return isLocal && !isProxied && isLoopback(hostAsked(request).toLowerCase())
+}
+
+/** Whom the request is for. A whole URL counts more than the header (RFC 9112 section 3.2.2). */
+function hostAsked({ url, headers }: IncomingMessage): string {
+  return /^https?:\/\/([^/?#]*)/i.exec(url ?? '')?.[1] ?? headers.host ?? ''
 }
 
 /** True if the browser says that the request was made by our own page; browsers say it of every request that changes something. */
@@ -181,8 +206,9 @@ function cookie(request: IncomingMessage, value: string, seconds: number): strin
   return `${cookieName(request)}=${value}; HttpOnly; SameSite=Strict; Path=/; Max-Age=${seconds}${secure}`
 }
 
-function cookieOf(request: IncomingMessage): string | undefined {
+/** All of the name: another port of the host can set one that comes before ours. */
+function cookiesOf(request: IncomingMessage): string[] {
   const name = `${cookieName(request)}=`
   const pairs = (request.headers.cookie ?? '').split(';').map((pair) => pair.trim())
-  return pairs.find((pair) => pair.startsWith(name))?.slice(name.length)
+  return pairs.filter((pair) => pair.startsWith(name)).map((pair) => pair.slice(name.length))
 }

@@ -8,7 +8,7 @@ export interface Answer {
   readonly headers: Readonly<Record<string, string>>
   readonly body: string | Buffer
   /** The body compressed, where that is at hand. */
-  readonly gzip?: Buffer
+  readonly gzip?: () => Buffer | Promise<Buffer>
 }
 
 /** Thrown by whatever cannot answer as it was asked to: the message says why, and what to do. */
@@ -24,13 +24,24 @@ export class Refusal extends Error {
   }
 }
 
+export const jsonType = 'application/json; charset=utf-8'
+
+/** JSON of a value; `hide` takes secrets out of its texts. */
+export function hiddenJson(value: unknown, hide: (text: string) => string): string {
+  const plain = JSON.stringify(value)
+  // Text by text only if there is one, and then not in what is no text of the value: a secret may be a word like "pipelines".
+  return hide(plain) === plain
+    ? plain
+    : JSON.stringify(value, (_, item: unknown) => (typeof item === 'string' ? hide(item) : item))
+}
+
 export function json(
   value: unknown,
   o: { readonly status?: number; readonly headers?: Record<string, string> } = {},
 ): Answer {
   return {
     status: o.status ?? 200,
-    headers: { 'content-type': 'application/json; charset=utf-8', ...o.headers },
+    headers: { 'content-type': jsonType, ...o.headers },
     body: JSON.stringify(value),
   }
 }
@@ -75,8 +86,12 @@ export const commonHeaders = {
 } as const
 
 const gzipBytes = 1024
-/** On the thread pool: the main thread has records to move. */
 const compress = promisify<Buffer | string, { level: number }, Buffer>(gzip)
+
+/** On the thread pool: the main thread has records to move. */
+export function compressed(body: Buffer | string): Promise<Buffer> {
+  return compress(body, { level: 1 })
+}
 
 /** How long a client may take to fetch an answer: what it has not taken is in our memory. */
 const fetchMs = 60_000
@@ -84,7 +99,7 @@ const fetchMs = 60_000
 /** That the client is gone is its own affair. */
 export async function send(request: IncomingMessage, response: ServerResponse, answer: Answer): Promise<void> {
   const isPlain = request.method === 'HEAD' || answer.body.length < gzipBytes || !takesGzip(request)
-  const body = isPlain ? answer.body : (answer.gzip ?? (await compress(answer.body, { level: 1 })))
+  const body = isPlain ? answer.body : await (answer.gzip?.() ?? compressed(answer.body))
   if (response.destroyed || response.headersSent) return
   response.writeHead(answer.status, {
     ...commonHeaders,
@@ -100,5 +115,10 @@ export async function send(request: IncomingMessage, response: ServerResponse, a
 
 function takesGzip(request: IncomingMessage): boolean {
   const accepted = String(request.headers['accept-encoding'] ?? '').split(',')
-  return accepted.some((one) => /^\s*(gzip|\*)\s*(;\s*q\s*=\s*(1|0?\.\d*[1-9]\d*)(\.0*)?\s*)?$/i.test(one))
+  return accepted.some((one) => {
+    const [coding = '', ...parameters] = one.split(';').map((part) => part.trim().toLowerCase())
+    // No expression over all of it: one that backtracks would take a second for what a header may hold.
+    const [, weight = '1'] = parameters.find((part) => part.startsWith('q'))?.split('=') ?? []
+    return (coding === 'gzip' || coding === '*') && Number(weight) > 0
+  })
 }

@@ -44,7 +44,7 @@ test('what is looked at is answered as it is', async () => {
 
 test('what is done is done once, told in the log, and answered with what came of it', async () => {
   await using bed = await openBed()
-  const range = { pipeline: 'web', fromMs: 1, toMs: 2, bytesPerSecond: 1000 }
+  const range = { pipeline: 'web', fromMs: 1, toMs: 2, bytesPerSecond: 2000 }
   const planned = { objects: 2, bytes: 100 }
   const done: unknown[] = []
   for (const [path, value] of [
@@ -112,7 +112,7 @@ test('what is malformed is 400, and says where', async () => {
     'text',
   ])
     assert.equal((await refused(bed, '/api/quarantine/drop', body))[0], 400, JSON.stringify(body))
-  const backwards = { pipeline: 'web', fromMs: 2, toMs: 2, bytesPerSecond: 1 }
+  const backwards = { pipeline: 'web', fromMs: 2, toMs: 2, bytesPerSecond: 1024 }
   assert.match((await refused(bed, '/api/replays/plan', backwards))[1], /toMs: must be after fromMs/)
   assert.deepEqual(bed.operations.acts, [])
 })
@@ -130,7 +130,7 @@ test('a body that is too large, no JSON, or says that it is something else, is r
 
 test('what the streamer cannot do now, or not as it is configured, is told in its words', async () => {
   await using bed = await openBed()
-  const plan = { pipeline: 'web', fromMs: 1, toMs: 2, bytesPerSecond: 1 }
+  const plan = { pipeline: 'web', fromMs: 1, toMs: 2, bytesPerSecond: 1024 }
   bed.operations.onPlan = async () => {
     throw new StreamError('source.unavailable', 'cannot list s3://logs/: 503')
   }
@@ -151,7 +151,7 @@ test('a plan that nobody waits for any more is given up, and only four are made 
     if (begun === 4) four.resolve()
     return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
   }
-  const body = JSON.stringify({ pipeline: 'web', fromMs: 1, toMs: 2, bytesPerSecond: 1 })
+  const body = JSON.stringify({ pipeline: 'web', fromMs: 1, toMs: 2, bytesPerSecond: 1024 })
   const gone = new AbortController()
   const asked = Array.from({ length: 4 }, () =>
     fetch(`${bed.server.address}/api/replays/plan`, {

@@ -3,7 +3,7 @@
  * `operations.ts`; a member that is undefined there is left out here.
  *
  *   GET  /api/session                                          → SessionState { authenticated, canAct, tokenConfigured }
- *   POST /api/session               { token }                  → SessionState, with a cookie; 401 wrong, 429 too many wrong ones
+ *   POST /api/session               { token }                  → SessionState and { key }, with a cookie; 401 wrong, 429 too many wrong ones
  *   DELETE /api/session                                        → SessionState; the cookie is forgotten
  *
  *   GET  /api/status                                           → Snapshot
@@ -30,14 +30,15 @@
  * 405, 409 it cannot be done as the streamer is configured, 413, 415, 429 with Retry-After, 503 with Retry-After.
  *
  * Reading is free from this machine; from elsewhere it needs the token, and acting always does (`access.ts`): either as
- * `Authorization: Bearer`, or by the cookie of POST /api/session, which a script of the page never sees. `canAct` says whether
+ * `Authorization: Bearer`, or by the cookie of POST /api/session, which a script of the page never sees, together with the key that
+ * came with it, as `X-S3-Streamer-Key`. `canAct` says whether
  * this request has one of them; `authenticated` whether it may read.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Log, Signal } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import type { Access } from './access.ts'
-import { type Answer, json, Refusal, text } from './answer.ts'
+import { type Answer, hiddenJson, json, jsonType, Refusal, text } from './answer.ts'
 import type { SnapshotEvents } from './events.ts'
 import type { Operations } from './operations.ts'
 import {
@@ -75,6 +76,7 @@ export class Api {
   readonly #operations: Operations
   readonly #access: Access
   readonly #events: SnapshotEvents
+  readonly #hide: (text: string) => string
   readonly #log: Log
   readonly #routes: ReadonlyMap<string, Methods>
   #plans = 0
@@ -83,11 +85,14 @@ export class Api {
     readonly operations: Operations
     readonly access: Access
     readonly events: SnapshotEvents
+    /** Takes secrets of the configuration out of a text. */
+    readonly hide: (text: string) => string
     readonly log: Log
   }) {
     this.#operations = o.operations
     this.#access = o.access
     this.#events = o.events
+    this.#hide = o.hide
     this.#log = o.log
     this.#routes = new Map(Object.entries({ ...this.#session(), ...this.#looking(), ...this.#acting() }))
   }
@@ -121,10 +126,10 @@ export class Api {
         },
         POST: async ({ request }) => {
           const { token } = await readBody(request, tokenBody)
-          const cookie = access.login(request, token)
+          const { cookie, key } = access.login(request, token)
           this.#log.info({ from: request.socket.remoteAddress }, 'console: someone logged in')
           return json(
-            { authenticated: true, canAct: true, tokenConfigured: true },
+            { authenticated: true, canAct: true, tokenConfigured: true, key },
             { headers: { 'set-cookie': cookie } },
           )
         },
@@ -139,12 +144,14 @@ export class Api {
   #looking(): Record<string, Methods> {
     const operations = this.#operations
     return {
-      status: this.#read(() => json(operations.snapshot())),
-      series: this.#read(() => json(operations.series())),
-      config: this.#read(() => text(operations.config(), { type: 'text/yaml; charset=utf-8' })),
-      runs: this.#read(({ query }) => json({ runs: operations.runs(readQuery(query, listQuery)) })),
-      objects: this.#read(({ query }) => json({ objects: operations.objects(readQuery(query, objectsQuery)) })),
-      quarantine: this.#read(({ query }) => json({ entries: operations.quarantine(readQuery(query, listQuery)) })),
+      status: this.#read(() => this.#shown(operations.snapshot())),
+      series: this.#read(() => this.#shown(operations.series())),
+      config: this.#read(() => text(this.#hide(operations.config()), { type: 'text/yaml; charset=utf-8' })),
+      runs: this.#read(({ query }) => this.#shown({ runs: operations.runs(readQuery(query, listQuery)) })),
+      objects: this.#read(({ query }) => this.#shown({ objects: operations.objects(readQuery(query, objectsQuery)) })),
+      quarantine: this.#read(({ query }) =>
+        this.#shown({ entries: operations.quarantine(readQuery(query, listQuery)) }),
+      ),
       events: this.#read(({ request, response }) => {
         if (request.method === 'HEAD')
           return { status: 200, headers: { 'content-type': 'text/event-stream' }, body: '' }
@@ -158,7 +165,7 @@ export class Api {
     const number = entryId(id)
     return this.#read(() => {
       if (number === undefined) throw new Refusal(400, `"${id.slice(0, 40)}" is no number of an entry`)
-      return json(this.#operations.quarantined(pipeline, number))
+      return this.#shown(this.#operations.quarantined(pipeline, number))
     })
   }
 
@@ -210,9 +217,14 @@ export class Api {
       reload: this.#act(async (call) => {
         await readBody(call.request, nothing)
         this.#tell(call, {}, 'a reload of the configuration was asked for')
-        return json(await operations.reload())
+        return this.#shown(await operations.reload())
       }),
     }
+  }
+
+  /** What components said may hold what they were told: a receiver sends back what it was sent. */
+  #shown(value: unknown): Answer {
+    return text(hiddenJson(value, this.#hide), { type: jsonType })
   }
 
   #read(handler: Handler): Methods {

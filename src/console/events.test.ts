@@ -20,7 +20,7 @@ class Bench implements AsyncDisposable {
   constructor() {
     const silent = () => undefined
     const log = { debug: silent, info: silent, warn: silent, error: (facts: object) => void this.errors.push(facts) }
-    this.events = new SnapshotEvents({ snapshot: () => this.operations.snapshot(), log, everyMs: 10 })
+    this.events = new SnapshotEvents({ snapshot: () => this.operations.snapshot(), hide: String, log, everyMs: 10 })
     this.#server = createServer((request, response) => {
       this.responses.push(response)
       try {

@@ -7,7 +7,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Log } from '../core/component.ts'
 import { explainError } from '../core/errors.ts'
-import { commonHeaders, Refusal } from './answer.ts'
+import { commonHeaders, hiddenJson, Refusal } from './answer.ts'
 import type { Snapshot } from './snapshot.ts'
 
 const everyMs = 1000
@@ -26,14 +26,21 @@ interface Listener {
 
 export class SnapshotEvents implements Disposable {
   readonly #snapshot: () => Snapshot
+  readonly #hide: (text: string) => string
   readonly #log: Log
   readonly #everyMs: number
   readonly #listeners = new Set<Listener>()
   #timer: NodeJS.Timeout | undefined
   #last: { readonly atMs: number; readonly bytes: Buffer } | undefined
 
-  constructor(o: { readonly snapshot: () => Snapshot; readonly log: Log; readonly everyMs?: number }) {
+  constructor(o: {
+    readonly snapshot: () => Snapshot
+    readonly hide: (text: string) => string
+    readonly log: Log
+    readonly everyMs?: number
+  }) {
     this.#snapshot = o.snapshot
+    this.#hide = o.hide
     this.#log = o.log
     this.#everyMs = o.everyMs ?? everyMs
   }
@@ -78,7 +85,7 @@ export class SnapshotEvents implements Disposable {
   /** The next event; a comment, which keeps the connection open, if there is none. */
   #make(): Buffer {
     try {
-      const bytes = Buffer.from(`event: snapshot\ndata: ${JSON.stringify(this.#snapshot())}\n\n`)
+      const bytes = Buffer.from(`event: snapshot\ndata: ${hiddenJson(this.#snapshot(), this.#hide)}\n\n`)
       this.#last = { atMs: performance.now(), bytes }
       return bytes
     } catch (error) {

@@ -2,7 +2,7 @@
 
 export interface PageFiles {
   /** The file at a path of the URL, decoded, `/` for the page itself; undefined if there is none. Never reads a path that it does not know. */
-  file(path: string): PageFile | undefined
+  file(path: string): Promise<PageFile | undefined>
   /** Sources for `script-src` of the Content-Security-Policy besides 'self', like `'sha256-…'` of the import map. */
   readonly scriptSources: readonly string[]
 }

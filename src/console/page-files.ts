@@ -5,9 +5,12 @@
  */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { stripTypeScriptTypes } from 'node:module'
-import { gzipSync } from 'node:zlib'
+import { promisify } from 'node:util'
+import { gzip } from 'node:zlib'
 import type { PageFile, PageFiles } from './page-file.ts'
+import { withoutTypes } from './strip-types.ts'
+
+const compress = promisify(gzip)
 
 /** Also what a server can use that compresses and caches. */
 export interface PageFileForms extends PageFile {
@@ -18,7 +21,7 @@ export interface PageFileForms extends PageFile {
 }
 
 export interface PageFileList extends PageFiles {
-  file(path: string): PageFileForms | undefined
+  file(path: string): Promise<PageFileForms | undefined>
   readonly paths: readonly string[]
 }
 
@@ -85,35 +88,44 @@ const types: Readonly<Record<string, string>> = {
 }
 
 export function pageFiles(): PageFileList {
-  const sources = new Map<string, () => string>([
+  let stripped: Promise<readonly string[]> | undefined
+  /** All at once: the page needs all of them. */
+  const own = async (index: number) => {
+    stripped ??= withoutTypes(ownFiles.map(read))
+    return (await stripped)[index] ?? ''
+  }
+  const sources = new Map<string, () => string | Promise<string>>([
     ['/', () => withPreloads(read('console/page/index.html'))],
     ['/favicon.svg', () => read('console/page/favicon.svg')],
     ...styles.map((path) => [`/src/${path}`, () => read(path)] as const),
-    ...ownFiles.map((path) => [`/src/${path}`, () => stripTypeScriptTypes(read(path))] as const),
+    ...ownFiles.map((path, index) => [`/src/${path}`, () => own(index)] as const),
     ...libraries.map((library) => [library.path, () => readLibrary(library)] as const),
   ])
-  const made = new Map<string, PageFileForms>()
+  const made = new Map<string, Promise<PageFileForms>>()
   return {
     paths: [...sources.keys()],
-    file(path) {
+    async file(path) {
       const source = sources.get(path)
       if (!source) return undefined
-      const known = made.get(path)
-      if (known) return known
-      const file = pageFile(path === '/' ? 'html' : path.slice(path.lastIndexOf('.') + 1), source())
-      made.set(path, file)
-      return file
+      let file = made.get(path)
+      if (!file) {
+        file = pageFile(path === '/' ? 'html' : path.slice(path.lastIndexOf('.') + 1), source)
+        made.set(path, file)
+        // What could not be read may be there when it is asked for again.
+        file.catch(() => made.delete(path))
+      }
+      return await file
     },
     scriptSources: [`'sha256-${digest(importMap(read('console/page/index.html')), 'base64')}'`],
   }
 }
 
-function pageFile(extension: string, text: string): PageFileForms {
-  const body = Buffer.from(text)
+async function pageFile(extension: string, source: () => string | Promise<string>): Promise<PageFileForms> {
+  const body = Buffer.from(await source())
   return {
     type: types[extension] ?? 'application/octet-stream',
     body,
-    gzip: gzipSync(body, { level: 9 }),
+    gzip: await compress(body, { level: 9 }),
     etag: `"${digest(body, 'base64url').slice(0, 22)}"`,
   }
 }

@@ -1,6 +1,7 @@
 /** What a request brings: a small JSON value of a shape that is known, or a Refusal that says what is wrong with it. */
 import type { IncomingMessage } from 'node:http'
 import * as z from 'zod'
+import { leastReplayBytesPerSecond } from '../core/replay-plan.ts'
 import { Refusal } from './answer.ts'
 
 const mostBytes = 64 * 1024
@@ -78,7 +79,7 @@ const replayFields = {
   fromMs: timeMs,
   toMs: timeMs,
   prefix: z.string().max(2048).default(''),
-  bytesPerSecond: z.int().positive(),
+  bytesPerSecond: z.int().min(leastReplayBytesPerSecond),
 }
 const isForward = ({ fromMs, toMs }: { fromMs: number; toMs: number }) => fromMs < toMs
 const notForward = { path: ['toMs'], message: 'must be after fromMs' }

@@ -1,5 +1,5 @@
 /** Where the server listens: a port that was asked for must be free, the default one gives way. */
-import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { StreamError } from '../core/errors.ts'
 import { defaultAddress, hostOf, portOf } from './config.ts'
@@ -23,20 +23,22 @@ const limits = {
   connectionsCheckingInterval: 5000,
   maxHeaderSize: 16 * 1024,
 }
-const maxConnections = 256
+
+/** Called with each server before anybody can connect. */
+type Prepare = (server: Server) => void
 
 /** Throws console.bind. `address` undefined: the default one, or another port if that one is taken. */
-export async function listen(address: string | undefined, listener: RequestListener): Promise<Listening> {
-  if (address !== undefined) return await listenOn(address, listener)
+export async function listen(address: string | undefined, prepare: Prepare): Promise<Listening> {
+  if (address !== undefined) return await listenOn(address, prepare)
   try {
-    return await listenOn(defaultAddress, listener)
+    return await listenOn(defaultAddress, prepare)
   } catch (error) {
     if (!(error instanceof StreamError) || error.data.reason !== 'EADDRINUSE') throw error
-    return await listenOn(`${hostOf(defaultAddress)}:0`, listener)
+    return await listenOn(`${hostOf(defaultAddress)}:0`, prepare)
   }
 }
 
-async function listenOn(address: string, listener: RequestListener): Promise<Listening> {
+async function listenOn(address: string, prepare: Prepare): Promise<Listening> {
   const host = hostOf(address)
   const wanted = portOf(address) as number
   const servers: Server[] = []
@@ -45,7 +47,7 @@ async function listenOn(address: string, listener: RequestListener): Promise<Lis
   const hosts = host === 'localhost' ? ['127.0.0.1', '::1'] : [host]
   for (const one of hosts) {
     try {
-      const server = await listening(one, port, listener)
+      const server = await listening(one, port, prepare)
       servers.push(server)
       port = (server.address() as AddressInfo).port
     } catch (error) {
@@ -54,7 +56,7 @@ async function listenOn(address: string, listener: RequestListener): Promise<Lis
       if (one === '::1' && (code === 'EADDRNOTAVAIL' || code === 'EAFNOSUPPORT')) continue
       await closeAll({ servers })
       // A port that is free for one family may be taken for the other.
-      if (wanted === 0 && servers.length > 0 && code === 'EADDRINUSE') return await listenOn(address, listener)
+      if (wanted === 0 && servers.length > 0 && code === 'EADDRINUSE') return await listenOn(address, prepare)
       throw bindError(address, wanted, error)
     }
   }
@@ -63,9 +65,9 @@ async function listenOn(address: string, listener: RequestListener): Promise<Lis
   return { servers, port, url: `http://${urlHost}:${port}`, address: address.replace(/\d+$/, String(port)) }
 }
 
-async function listening(host: string | undefined, port: number, listener: RequestListener): Promise<Server> {
-  const server = createServer({ ...limits, keepAlive: true }, listener)
-  server.maxConnections = maxConnections
+async function listening(host: string | undefined, port: number, prepare: Prepare): Promise<Server> {
+  const server = createServer({ ...limits, keepAlive: true })
+  prepare(server)
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   server.once('error', reject)
   server.listen(host === undefined ? { port } : { port, host }, resolve)

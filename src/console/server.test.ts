@@ -5,7 +5,7 @@ import { type AddressInfo, connect } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { test } from 'node:test'
 import { gunzipSync } from 'node:zlib'
-import { ask, ConsoleBed, openBed, sendRaw, serverConfig, token } from '../../test/fakes/console-bed.ts'
+import { ask, ConsoleBed, openBed, secret, sendRaw, serverConfig, token } from '../../test/fakes/console-bed.ts'
 import { pipelineSnapshot } from '../../test/fakes/operations.ts'
 import type { Dependency } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
@@ -264,6 +264,20 @@ test('closing waits for nobody who keeps a connection open', async () => {
   busy.resume()
   await Promise.all(closed)
   await bed[Symbol.asyncDispose]()
+})
+
+test('what components said is told without the secrets of the configuration', async () => {
+  await using bed = await openBed()
+  const error = `answered 401: you sent ${secret}`
+  const probe = () => Promise.reject(new StreamError('sink.access', error))
+  bed.operations.pipelines = [pipelineSnapshot('web', { error, dependencies: [{ ...well, of: 'sink', error }] })]
+  bed.targets = [{ pipeline: 'web', dependency: { ...well, probe } }]
+  for (const path of ['/health', '/ready', '/api/status', `/api/runs?pipeline=${secret}`]) {
+    const { text } = await bed.ask(path)
+    assert.doesNotMatch(text, new RegExp(secret), path)
+    assert.match(text, /\[redacted\]/, path)
+    assert.doesNotThrow(() => JSON.parse(text))
+  }
 })
 
 test('an answer that cannot be made is told without its reason, which the log has', async () => {

@@ -11,7 +11,7 @@
  * The first four need no token. Nothing here holds up the pipelines: what is asked for is made from values in memory, what waits
  * waits for the network, and how much may be asked at once is limited.
  */
-import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Log } from '../core/component.ts'
 import { explainError } from '../core/errors.ts'
 import { HealthChecks, type HealthTarget } from '../health/health-checks.ts'
@@ -19,13 +19,16 @@ import { EventLoopWatch } from '../health/liveness.ts'
 import { entriesOf, healthReport } from '../health/report.ts'
 import { prometheusContentType, prometheusText } from '../telemetry/prometheus-text.ts'
 import { Access } from './access.ts'
-import { type Answer, json, problem, Refusal, send, text } from './answer.ts'
+import { type Answer, compressed, json, problem, Refusal, send } from './answer.ts'
 import { Api } from './api.ts'
 import { type ConsoleConfig, defaultAddress, type HealthConfig, portOf } from './config.ts'
+import { Connections } from './connections.ts'
 import { SnapshotEvents } from './events.ts'
 import type { Operations } from './operations.ts'
 import type { PageFiles } from './page-file.ts'
 import { closeAll, type Listening, listen } from './server-listen.ts'
+import type { Snapshot } from './snapshot.ts'
+import { Sparing } from './sparing.ts'
 
 export interface ServerConfig {
   readonly health: HealthConfig
@@ -38,6 +41,8 @@ export interface ServerOptions {
   /** Everything that the pipelines that run now depend on. */
   readonly dependencies: () => readonly HealthTarget[]
   readonly page: PageFiles
+  /** Takes secrets of the configuration out of a text. */
+  readonly hide: (text: string) => string
   readonly log: Log
 }
 
@@ -59,9 +64,9 @@ export async function openServer(o: ServerOptions): Promise<ConsoleServer> {
 }
 
 class HttpServer implements ConsoleServer {
-  readonly #operations: Operations
   readonly #dependencies: () => readonly HealthTarget[]
   readonly #page: PageFiles
+  readonly #hide: (text: string) => string
   readonly #log: Log
   readonly #access: Access
   readonly #events: SnapshotEvents
@@ -69,20 +74,25 @@ class HttpServer implements ConsoleServer {
   readonly #checks = new HealthChecks()
   readonly #watch = new EventLoopWatch()
   readonly #closed = new AbortController()
+  // Whoever asks for these needs no token.
+  readonly #metricsText: Sparing<Answer>
+  readonly #snapshot: Sparing<Snapshot>
   /** Answers with metrics that are under way. */
   #scrapes = 0
   #config: ServerConfig
   #listening: Listening | undefined
 
-  constructor({ config, operations, dependencies, page, log }: ServerOptions) {
+  constructor({ config, operations, dependencies, page, hide, log }: ServerOptions) {
     this.#config = config
-    this.#operations = operations
     this.#dependencies = dependencies
     this.#page = page
+    this.#hide = hide
     this.#log = log
-    this.#access = new Access(config.console.token)
-    this.#events = new SnapshotEvents({ snapshot: () => operations.snapshot(), log })
-    this.#api = new Api({ operations, access: this.#access, events: this.#events, log })
+    this.#metricsText = new Sparing(() => metricsAnswer(prometheusText(operations.metrics())))
+    this.#snapshot = new Sparing(() => operations.snapshot())
+    this.#access = new Access(config.console.token, log)
+    this.#events = new SnapshotEvents({ snapshot: () => operations.snapshot(), hide, log })
+    this.#api = new Api({ operations, access: this.#access, events: this.#events, hide, log })
   }
 
   get address(): string {
@@ -90,8 +100,12 @@ class HttpServer implements ConsoleServer {
   }
 
   async open({ health }: ServerConfig): Promise<void> {
-    const listening = await listen(health.address, (request, response) => void this.#serve(request, response))
-    for (const server of listening.servers) this.#watchErrors(server)
+    const listening = await listen(health.address, (server) => {
+      const connections = new Connections(server, (facts, message) => this.#log.debug(facts, message))
+      server.on('request', (request, response) => {
+        if (connections.take(request, response)) void this.#serve(request, response)
+      })
+    })
     this.#listening = listening
     const { address, url } = listening
     this.#log.info(
@@ -157,7 +171,7 @@ class HttpServer implements ConsoleServer {
 
   async #answer(request: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<Answer | undefined> {
     const { path, segments, query } = target(request.url ?? '/')
-    if (segments[0] === 'api') {
+    if (segments[0] === 'api' && path !== this.#config.health.path) {
       const { enabled } = this.#config.console
       // `status` asks for this one.
       if (!enabled && path !== '/api/status') throw new Refusal(404, 'the console is turned off: set console.enabled')
@@ -175,7 +189,7 @@ class HttpServer implements ConsoleServer {
       case this.#config.health.path:
         return await this.#health(false)
       default:
-        return this.#file(request, path)
+        return await this.#file(request, path)
     }
   }
 
@@ -186,23 +200,27 @@ class HttpServer implements ConsoleServer {
     response.once('close', () => {
       this.#scrapes -= 1
     })
-    return text(prometheusText(this.#operations.metrics()), { type: prometheusContentType })
+    return this.#metricsText.get()
   }
 
   async #health(isReady: boolean): Promise<Answer> {
     const probed = await this.#checks.check(this.#dependencies())
-    const snapshot = this.#operations.snapshot()
+    const snapshot = this.#snapshot.get()
     const notReady = isReady && snapshot.state !== 'running' ? `The streamer is ${snapshot.state}` : undefined
-    const report = healthReport([...probed, ...entriesOf(snapshot)], Date.now(), notReady)
+    const entries = [...probed, ...entriesOf(snapshot)].map((entry) => ({
+      ...entry,
+      error: entry.error === undefined ? undefined : this.#hide(entry.error),
+    }))
+    const report = healthReport(entries, Date.now(), notReady)
     return json(report, { status: report.status === 'healthy' ? 200 : 503 })
   }
 
-  #file(request: IncomingMessage, path: string): Answer {
+  async #file(request: IncomingMessage, path: string): Promise<Answer> {
     const { enabled } = this.#config.console
     if (!enabled)
       throw new Refusal(404, `there is nothing here but /live, /ready, ${this.#config.health.path} and /metrics`)
     this.#access.page(request)
-    const file = this.#page.file(path)
+    const file = await this.#page.file(path)
     if (!file) throw new Refusal(404, 'there is no such page')
     const { type, body, gzip, etag } = file
     const headers = {
@@ -213,7 +231,7 @@ class HttpServer implements ConsoleServer {
       etag,
     }
     const isKnown = request.headers['if-none-match']?.includes(etag) ?? false
-    return isKnown ? { status: 304, headers, body: '' } : { status: 200, headers, body, gzip }
+    return isKnown ? { status: 304, headers, body: '' } : { status: 200, headers, body, gzip: () => gzip }
   }
 
   #failure(request: IncomingMessage, signal: AbortSignal, error: unknown): Answer {
@@ -223,28 +241,23 @@ class HttpServer implements ConsoleServer {
     const facts = { method, path, from: socket.remoteAddress }
     if (error instanceof Refusal) {
       this.#log.debug({ ...facts, status: error.status }, error.message)
-      return problem(error.status, error.message, error.headers)
+      return problem(error.status, this.#hide(error.message), error.headers)
     }
     // Whoever is gone gets no answer, and what was given up for that is no failure.
     if (signal.aborted || request.errored) return problem(503, 'the streamer stops')
     this.#log.error({ ...facts, error: explainError(error) }, 'cannot answer a request to the console')
     return problem(500, 'something unexpected happened: the log of the streamer says what')
   }
+}
 
-  #watchErrors(server: Server): void {
-    server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-      this.#log.debug({ error: explainError(error) }, 'not an HTTP request')
-      if (!socket.writable) return
-      const status =
-        error.code === 'HPE_HEADER_OVERFLOW'
-          ? '431 Request Header Fields Too Large'
-          : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-            ? '408 Request Timeout'
-            : '400 Bad Request'
-      socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
-    })
-    server.on('drop', () => this.#log.debug({}, 'too many connections: one was refused'))
+/** It may be given several times, and is compressed once. */
+function metricsAnswer(body: string): Answer {
+  let gzip: Promise<Buffer> | undefined
+  const once = () => {
+    gzip ??= compressed(body)
+    return gzip
   }
+  return { status: 200, headers: { 'content-type': prometheusContentType }, body, gzip: once }
 }
 
 interface Target {

@@ -7,17 +7,21 @@ test('a session ends after twelve hours, and when it is closed', () => {
   const sessions = new Sessions(() => now)
   const [a, b] = [sessions.open(), sessions.open()]
   assert.notEqual(a, b)
-  sessions.close(b)
-  assert.deepEqual([sessions.has(a), sessions.has(b), sessions.has('')], [true, false, false])
+  sessions.close(b.id)
+  assert.deepEqual([sessions.has(a.id), sessions.has(b.id), sessions.has('')], [true, false, false])
+  assert.deepEqual(
+    [sessions.isKey(a.id, a.key), sessions.isKey(a.id, b.key), sessions.isKey(a.id, a.id), sessions.isKey(b.id, b.key)],
+    [true, false, false, false],
+  )
   now += sessionMs
-  assert.equal(sessions.has(a), false)
+  assert.deepEqual([sessions.has(a.id), sessions.isKey(a.id, a.key)], [false, false])
 })
 
 test('there are never more than 64 sessions: the oldest ends', () => {
   const sessions = new Sessions(() => 1e12)
   const ids = Array.from({ length: 70 }, () => sessions.open())
   assert.deepEqual(
-    ids.map((id) => sessions.has(id)),
+    ids.map(({ id }) => sessions.has(id)),
     ids.map((_, i) => i >= 6),
   )
 })

@@ -4,38 +4,50 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 export const sessionMs = 12 * 3_600_000
 const mostSessions = 64
 
+export interface Session {
+  /** In the cookie, which the browser sends to every port of our host. */
+  readonly id: string
+  /** Only for the page, which shows it when it acts: another program on the host that is sent the cookie does not learn it. */
+  readonly key: string
+}
+
 /** Kept as digests, so that the time a look takes tells nothing of the ids. */
 export class Sessions {
-  /** Digest of the id -> when it expires; oldest first. */
-  readonly #expires = new Map<string, number>()
+  /** By the digest of the id; oldest first. */
+  readonly #open = new Map<string, { readonly expiresMs: number; readonly key: string }>()
   readonly #nowMs: () => number
 
   constructor(nowMs: () => number) {
     this.#nowMs = nowMs
   }
 
-  /** Gives the id of a new session. The oldest one ends if there are too many. */
-  open(): string {
-    const id = randomBytes(32).toString('base64url')
-    for (const [digest, expiresMs] of this.#expires) {
-      if (this.#expires.size < mostSessions && expiresMs > this.#nowMs()) break
-      this.#expires.delete(digest)
+  /** The oldest one ends if there are too many. */
+  open(): Session {
+    const [id, key] = [randomBytes(32).toString('base64url'), randomBytes(32).toString('base64url')]
+    for (const [digest, { expiresMs }] of this.#open) {
+      if (this.#open.size < mostSessions && expiresMs > this.#nowMs()) break
+      this.#open.delete(digest)
     }
-    this.#expires.set(digestOf(id), this.#nowMs() + sessionMs)
-    return id
+    this.#open.set(digestOf(id), { expiresMs: this.#nowMs() + sessionMs, key: digestOf(key) })
+    return { id, key }
   }
 
   has(id: string): boolean {
-    return (this.#expires.get(digestOf(id)) ?? 0) > this.#nowMs()
+    return (this.#open.get(digestOf(id))?.expiresMs ?? 0) > this.#nowMs()
+  }
+
+  /** True if the session is open and this is its key. */
+  isKey(id: string, key: string): boolean {
+    return this.has(id) && this.#open.get(digestOf(id))?.key === digestOf(key)
   }
 
   close(id: string): void {
-    this.#expires.delete(digestOf(id))
+    this.#open.delete(digestOf(id))
   }
 
   /** The token is another one now. */
   clear(): void {
-    this.#expires.clear()
+    this.#open.clear()
   }
 }
 

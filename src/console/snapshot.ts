@@ -1,6 +1,6 @@
 /** What the console, `status` and the health checks show of a running streamer: plain values, as they go over the wire. */
 import type { Outcome } from '../core/component.ts'
-import type { RunEntry } from '../ledger/ledger.ts'
+import type { ReplayEntry, RunEntry } from '../ledger/ledger.ts'
 
 export interface Snapshot {
   readonly atMs: number
@@ -117,20 +117,7 @@ export interface UnderWaySnapshot {
   readonly isReplay: boolean
 }
 
-export interface ReplaySnapshot {
-  readonly id: number
-  readonly fromMs: number
-  readonly toMs: number
-  readonly prefix: string
-  /** Most stored bytes a second. */
-  readonly bytesPerSecond: number
-  readonly state: 'waiting' | 'running' | 'done' | 'failed' | 'cancelled'
-  readonly createdMs: number
-  readonly updatedMs: number
-  readonly planned: { readonly objects: number; readonly bytes: number }
-  readonly done: { readonly objects: number; readonly bytes: number; readonly failed: number }
-  readonly error: string | undefined
-}
+export type ReplaySnapshot = ReplayEntry
 
 /** The last hour of one pipeline: a value every `stepMs`, the last one at `untilMs`. */
 export interface PipelineSeries {

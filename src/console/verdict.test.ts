@@ -40,6 +40,9 @@ test('an endpoint whose part others take is a warning; the last one, or any serv
   assert.equal(two('failing', 'failing').level, 'bad')
   assert.equal(two('failing', 'failing').findings.length, 1)
   assert.equal(two('paused', 'up').level, 'warn')
+  // One that refuses us takes nobody's part.
+  assert.equal(two('failing', 'paused').level, 'bad')
+  assert.equal(judge({ dependencies: [dependency('sink', 'one', 'paused')] }).level, 'bad')
   assert.equal(two('unused', 'unused').level, 'well')
   assert.equal(two('failing', 'up', 'source').level, 'bad')
   assert.equal(two('failing', 'up', 'source').findings[0]?.reason, 'one is out')

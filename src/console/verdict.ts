@@ -1,5 +1,5 @@
 /** One sentence about everything, and what is wrong, worst first: for the page and the terminal. Knows nothing of either. */
-import { count } from '../telemetry/figures.ts'
+import { count, counted } from '../telemetry/figures.ts'
 import type { PipelineSnapshot, Snapshot } from './snapshot.ts'
 
 /** `bad`: something is lost, stands still, or needs a human; `warn`: late, or tried again, and nothing is lost. */
@@ -37,10 +37,10 @@ export function verdict(snapshot: Snapshot): Verdict {
   const warnings = findings.filter(({ level }) => level === 'warn').length
   const detail = accounted(snapshot.pipelines)
   if (bad > 0) {
-    const more = warnings > 0 ? `, ${figure(warnings, 'warning')}` : ''
-    return { level: 'bad', title: `${figure(bad, 'problem')}${more}`, detail, findings }
+    const more = warnings > 0 ? `, ${counted(warnings, 'warning')}` : ''
+    return { level: 'bad', title: `${counted(bad, 'problem')}${more}`, detail, findings }
   }
-  if (warnings > 0) return { level: 'warn', title: `${figure(warnings, 'warning')}, nothing lost`, detail, findings }
+  if (warnings > 0) return { level: 'warn', title: `${counted(warnings, 'warning')}, nothing lost`, detail, findings }
   if (snapshot.state !== 'running')
     return { level: 'note', title: snapshot.state === 'starting' ? 'Starting' : 'Stopping', detail, findings }
   if (snapshot.pipelines.length === 0) {
@@ -77,18 +77,14 @@ function accounted(pipelines: readonly PipelineSnapshot[]): string {
   if (!copies || read > 0) {
     parts.push(
       missing > 0
-        ? `${figure(read, 'record')} read, ${count(missing)} of them unaccounted for.`
+        ? `${counted(read, 'record')} read, ${count(missing)} of them unaccounted for.`
         : read === 0
           ? 'No records read yet.'
-          : `${figure(read, 'record')} read, all accounted for.`,
+          : `${counted(read, 'record')} read, all accounted for.`,
     )
   }
-  if (copies) parts.push(`${figure(copied, 'object')} copied.`)
+  if (copies) parts.push(`${counted(copied, 'object')} copied.`)
   return parts.join(' ')
-}
-
-function figure(n: number, noun: string): string {
-  return `${count(n)} ${noun}${n === 1 ? '' : 's'}`
 }
 
 function ofProcess({ config: { reload } }: Snapshot): Finding[] {
@@ -107,17 +103,17 @@ function ofPipeline(pipeline: PipelineSnapshot): Finding[] {
     add('note', state === 'starting' ? 'Starting' : state === 'stopping' ? 'Stopping' : 'Stopped')
   const missing = unaccounted(pipeline)
   if (pipeline.sends === 'records' && missing !== 0) {
-    add('bad', `Counts do not balance: ${figure(Math.abs(missing), 'record')} ${missing > 0 ? 'missing' : 'too many'}`)
+    add('bad', `Counts do not balance: ${counted(Math.abs(missing), 'record')} ${missing > 0 ? 'missing' : 'too many'}`)
   }
   if (ledger.error !== undefined) {
     add('bad', 'Its state cannot be saved; a restart would send records again', ledger.error)
   }
   for (const side of ['source', 'sink'] as const) findings.push(...ofSide(pipeline, side))
   if (ledger.quarantine > 0) {
-    const entries = ledger.quarantine === 1 ? '1 entry' : `${count(ledger.quarantine)} entries`
+    const entries = counted(ledger.quarantine, 'entry', 'entries')
     add('warn', `${entries} in quarantine to decide on`, undefined, 'quarantine')
   }
-  if (ledger.failed > 0) add('warn', `${figure(ledger.failed, 'object')} failed and will be tried again`)
+  if (ledger.failed > 0) add('warn', `${counted(ledger.failed, 'object')} failed and will be tried again`)
   if (lagSeconds > lateSeconds) {
     // A first scan of an old bucket is late by nature.
     add('note', `Behind: what is not delivered is up to ${span(lagSeconds)} old`)
@@ -130,30 +126,20 @@ function ofPipeline(pipeline: PipelineSnapshot): Finding[] {
 
 function ofSide({ name, dependencies }: PipelineSnapshot, of: 'source' | 'sink'): Finding[] {
   const all = dependencies.filter((dependency) => dependency.of === of)
-  const failing = all.filter(({ state }) => state === 'failing')
+  const down = all.filter(({ state }) => state === 'failing' || state === 'paused')
   // Endpoints of a sink stand in for each other; a source needs each of its servers.
-  const isStill = of === 'source' || failing.length === all.length
+  const isStill = of === 'source' || down.length === all.length
   const finding = (level: 'warn' | 'bad', text: string, reason: string | undefined): Finding => {
     return { level, pipeline: name, about: 'pipeline', text, reason }
   }
-  const findings =
-    isStill && failing.length > 1
-      ? [
-          finding(
-            'bad',
-            of === 'sink' ? 'No endpoint takes anything; what was read waits' : 'Nothing can be read',
-            failing[0]?.error,
-          ),
-        ]
-      : failing.map((endpoint) =>
-          isStill
-            ? finding('bad', `${endpoint.name} is failing`, endpoint.error)
-            : finding('warn', `${endpoint.name} is failing; the others take its part`, endpoint.error),
-        )
-  for (const endpoint of all) {
-    if (endpoint.state === 'paused') findings.push(finding('warn', `${endpoint.name} is paused`, endpoint.error))
+  if (isStill && down.length > 1) {
+    const text = of === 'sink' ? 'No endpoint takes anything; what was read waits' : 'Nothing can be read'
+    return [finding('bad', text, down[0]?.error)]
   }
-  return findings
+  return down.map(({ name: endpoint, state, error }) => {
+    const what = `${endpoint} is ${state}`
+    return isStill ? finding('bad', what, error) : finding('warn', `${what}; the others take its part`, error)
+  })
 }
 
 function span(seconds: number): string {

@@ -118,11 +118,7 @@ export class Account {
         facts,
         `object in quarantine; ${this.#what === 'objects' ? 'it was not copied' : 'what could be read of it was delivered'}`,
       )
-    else if (outcome === 'failed')
-      this.#log.error(
-        facts,
-        `object failed; ${this.#what === 'objects' ? 'it is tried again later' : 'the next scan tries it again'}`,
-      )
+    else if (outcome === 'failed') this.#log.error(facts, 'object failed; it is tried again later')
     else if (outcome === 'vanished' || outcome === 'replaced')
       this.#log.warn(facts, `object ${outcome} before it was ${this.#what === 'objects' ? 'copied' : 'read'}`)
     else this.#log.debug(facts, `object ${outcome}`)

@@ -5,7 +5,7 @@ import type { Signal } from './component.ts'
 const burstMs = 500
 
 export class BytePace {
-  readonly #bytesPerSecond: number
+  #bytesPerSecond: number
   /** From now on nobody waits any more. */
   readonly #over: AbortSignal
   /** When all that was taken so far is paid for; of a clock that nobody sets. */
@@ -14,6 +14,12 @@ export class BytePace {
   constructor(bytesPerSecond: number, over: AbortSignal) {
     this.#bytesPerSecond = bytesPerSecond
     this.#over = over
+  }
+
+  /** From now on it is at least so much. */
+  quicken(bytesPerSecond: number): void {
+    this.#bytesPerSecond = Math.max(this.#bytesPerSecond, bytesPerSecond)
+    this.#paidMs = Number.NEGATIVE_INFINITY
   }
 
   /** Resolves when so many bytes may pass. Throws the reason of an aborted signal. */

@@ -280,6 +280,8 @@ export interface Source<O extends ListedObject = ListedObject> extends Component
    * concurrently for parts of one object. Throws source.short_body if the object is longer or shorter than it was said to be.
    */
   fill(object: O, offset: number, into: Buffer, o: Signal): Promise<void>
+  /** Resolves when so many bytes of the object may be read: a replay has a rate. To be asked before `fill`; `open` sees to it itself. */
+  paced?(object: O, bytes: number, o: Signal): Promise<void>
   /** The ledger has written down what became of the object; called once for each one given out, unless the process stops first. */
   finished(object: O, outcome: Outcome, counts: Counts): void
 }

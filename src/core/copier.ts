@@ -107,19 +107,22 @@ export class Copier implements Flow {
     const soft = AbortSignal.any([o.soft, hard, this.#isDown.signal])
     this.#once = o.once
     const workers = new Slots(source.workers)
+    // A replay is slow on purpose: it keeps no live object from being copied. How many there are its source sees to.
+    const beside = new Slots(source.workers)
     const running = new Set<Promise<void>>()
     const saving = setInterval(() => ledger.save(), saveIntervalMs)
     let sourceFailure: StreamError | undefined
     try {
       for await (const object of source.objects({ soft, hard, once: o.once })) {
-        await workers.acquire({ signal: hard })
+        const slots = source.replaying?.has(object.id) ? beside : workers
+        await slots.acquire({ signal: hard })
         if (soft.aborted) break
         const task = this.#process(object, soft, hard)
           .catch((error: unknown) => {
             if (!hard.aborted) broken.abort(error)
           })
           .finally(() => {
-            workers.release()
+            slots.release()
             running.delete(task)
           })
         running.add(task)

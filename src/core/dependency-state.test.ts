@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { DependencyState } from './dependency-state.ts'
+import { DependencyState, uniqueNames } from './dependency-state.ts'
 import { StreamError } from './errors.ts'
 
 function stateAt(clock: { ms: number }): DependencyState {
@@ -65,4 +65,8 @@ test('a probe asks and changes nothing', async () => {
   })
   await assert.rejects(failing.probe({ signal: new AbortController().signal }), /away/)
   assert.equal(failing.state, 'unused')
+})
+
+test('names that are there twice get a number', () => {
+  assert.deepEqual(uniqueNames(['a', 'b', 'a', 'a']), ['a', 'b', 'a (2)', 'a (3)'])
 })

@@ -16,6 +16,14 @@ test('an error says what is wrong and why in one line, without repeating itself'
   assert.equal(error.kind, 'transient')
 })
 
+test('errors of OpenSSL are told in words, and not twice', () => {
+  const cause = new Error(
+    'write EPROTO 40DD0A102B7F0000:error:0A00010B:SSL routines:tls_validate_record_header:wrong version number:../deps/openssl/ssl/record/methods/tlsany_meth.c:77:\n',
+  )
+  const error = new StreamError('sink.unavailable', `cannot reach h: ${cause.message}`, { cause })
+  assert.equal(explainError(error), 'cannot reach h: write EPROTO TLS: wrong version number')
+})
+
 test('the table of codes, docs/errors.md and the codes used in the source are the same set', () => {
   const codes = Object.keys(errorKinds).sort()
   const documented = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8')

@@ -70,17 +70,28 @@ export class StreamError extends Error {
   }
 }
 
+/** `40DD…:error:0A00010B:SSL routines:tls_validate_record_header:wrong version number:../ssl/record/tlsany_meth.c:77:` */
+const opensslError = /[0-9A-F]+:error:[0-9A-F]+:[^:]*:[^:]*:([^:]+):[^:]*:\d+:(?:SSL alert number \d+:?)?\s*/g
+
 /** The text of anything thrown, with its causes, in one line. */
 export function explainError(error: unknown): string {
   const parts: string[] = []
   for (let e: unknown = error; e !== undefined && parts.length < 4; e = e instanceof Error ? e.cause : undefined) {
-    const text =
+    const whole =
       e instanceof AggregateError
         ? e.errors.map(explainError).join('; ')
         : e instanceof Error
           ? e.message || e.name
           : String(e)
+    const text = oneLine(whole)
     if (text !== '' && !parts.some((part) => part.includes(text))) parts.push(text)
   }
-  return parts.join(': ').replaceAll(/\s*\n\s*/g, ' ')
+  return parts.join(': ')
+}
+
+function oneLine(text: string): string {
+  return text
+    .replaceAll(opensslError, 'TLS: $1')
+    .replaceAll(/\s*\n\s*/g, ' ')
+    .trim()
 }

@@ -11,18 +11,20 @@ const minuteMs = 60_000
 
 /**
  * An error as a finding. What its message says in brackets at the end is the advice; `advice` is for messages that give
- * none. Throws what an abort has thrown.
+ * none. `what` stands before it, if it does not name that place itself. Throws what an abort has thrown.
  */
 export function problemOf(error: unknown, o: Signal & { readonly what?: string; readonly advice?: string }): Finding {
   o.signal.throwIfAborted()
   const whole = explainError(error)
   const message = error instanceof Error ? error.message : ''
-  // A number or the name of an error in brackets is none.
-  const [, told, advice] = /^(.*?\S)\s+\(([a-z`][^()]*(?:\([^()]*\)[^()]*)*)\)$/s.exec(message) ?? []
+  // A number, or the name of an error, in brackets is none.
+  const [, told, advice] = /^(.*?\S)\s+\(((?=[A-Za-z`])(?=[^()]*\s)[^()]*(?:\([^()]*\)[^()]*)*)\)$/s.exec(message) ?? []
   const text = told ?? whole
+  const address = /\S*[:/]\S*$/.exec(o.what ?? '')?.[0]
+  const isNamed = o.what === undefined || (address !== undefined && text.includes(address))
   return {
     level: 'problem',
-    text: o.what === undefined ? text : `${o.what}: ${text}`,
+    text: isNamed ? text : `${o.what}: ${text}`,
     advice: advice ?? o.advice ?? adviceFor(whole),
   }
 }
@@ -32,6 +34,8 @@ function adviceFor(text: string): string {
   if (/ENOTFOUND|EAI_AGAIN/.test(text)) return 'correct the host name, or look after the name server of this machine'
   if (/ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|time-?out|no answer/i.test(text))
     return 'look for a firewall or a proxy between here and there, and whether the server is overloaded'
+  if (/EPROTO|TLS: wrong version/.test(text))
+    return 'no TLS is spoken there: correct the port, or write http:// for https://'
   if (/certificate|CERT_|self.signed/i.test(text))
     return 'set tls.ca_file to the authority that signed it; for AWS and S3 servers NODE_EXTRA_CA_CERTS in the environment'
   if (/ 40[137]\b/.test(text)) return 'check the credentials, and what they allow'
@@ -49,7 +53,7 @@ export async function timed<T>(
     const value = await untilAborted(ask({ signal: limit.signal }), limit.signal)
     return { value, ms: Math.max(1, Math.round(performance.now() - startMs)) }
   } catch (error) {
-    if (limit.isOver && !o.signal.aborted) throw new Error(`no answer within ${questionMs / 1000} s`, { cause: error })
+    if (limit.isOver && !o.signal.aborted) throw new Error(`no answer within ${questionMs / 1000} s`)
     throw error
   }
 }
@@ -74,7 +78,8 @@ export function clockFinding(
   if (offMs <= minuteMs)
     return o.isSigned ? { level: 'ok', text: `the clock of ${who} and that of this machine agree` } : undefined
   const text = `the clock of this machine is ${roughly(offMs)} ${aheadMs > 0 ? 'ahead of' : 'behind'} that of ${who}`
-  const advice = 'let this machine keep its time by NTP (timedatectl set-ntp true), or look after the clock of the server'
+  const advice =
+    'let this machine keep its time by NTP (timedatectl set-ntp true), or look after the clock of the server'
   if (!o.isSigned || offMs <= 5 * minuteMs) return { level: 'warning', text, advice }
   return { level: 'problem', text: `${text}: signed requests may be refused`, advice }
 }

@@ -70,5 +70,19 @@ test('endpoints have a series each, by what their use shows; what is in flight i
   assert.deepEqual([value('objects_in_flight'), value('sink_batches_in_flight')], [2, 3])
   assert.ok((value('ledger_size_bytes') ?? 0) > 0)
   gauges.end()
-  assert.deepEqual([value('in_flight_bytes'), value('objects_in_flight')], [0, 0])
+  const underWay = ['in_flight_bytes', 'objects_in_flight', 'sink_batches_in_flight', 'processing_lag_seconds']
+  assert.deepEqual(underWay.map(value), [0, 0, 0, 0])
+})
+
+test('what a run left is shown at its end, however long nobody looked: objects to be tried again, when it was saved', async () => {
+  const { ledger, gauges, value } = setUp()
+  await using _ = ledger
+  gauges.sample()
+  const failed = objectOf(1, ['x'])
+  ledger.begin(failed)
+  ledger.settle(failed.id, 'failed', { position: startOfObject, counts: nothingCounted, timeMs: failed.timeMs })
+  ledger.save()
+  gauges.end()
+  assert.equal(value('ledger_failed_objects'), 1)
+  assert.ok((value('ledger_last_save_timestamp_seconds') ?? 0) > 0)
 })

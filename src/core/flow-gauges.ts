@@ -71,13 +71,18 @@ export class FlowGauges {
     return id
   }
 
-  /** The pipeline has ended: what was under way is not any more. Counters stay. */
+  /** The pipeline has ended, and its ledger is open: what it left stays shown, what was under way is not any more. */
   end(): void {
-    for (const gauge of [
-      this.#gauges.in_flight_bytes,
-      this.#gauges.objects_in_flight,
-      this.#lag.processing_lag_seconds,
-    ])
-      gauge.set(0)
+    try {
+      this.sample()
+    } finally {
+      for (const gauge of [
+        this.#gauges.in_flight_bytes,
+        this.#gauges.objects_in_flight,
+        this.#gauges.sink_batches_in_flight,
+        this.#lag.processing_lag_seconds,
+      ])
+        gauge.set(0)
+    }
   }
 }

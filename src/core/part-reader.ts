@@ -45,6 +45,8 @@ export class PartReader {
     soft: AbortSignal,
     signal: AbortSignal,
   ): Promise<Buffer | undefined> {
+    // Before anything is taken that others could use.
+    await this.#source.paced?.(object, part.bytes, { signal })
     const buffer = await this.#claim(part.bytes, line, soft, signal)
     if (!buffer) return undefined
     try {

@@ -144,9 +144,12 @@ export class Pipeline implements Flow {
     this.#deliverer = deliverer
     const batcher = new Batcher(sink.limits, (batch) => deliverer.deliver(batch))
     const workers = new Slots(source.workers)
-    hard.addEventListener('abort', () => {
+    // A replay is slow on purpose: it keeps no live object from being read. How many there are its source sees to.
+    const beside = new Slots(source.workers)
+    const abandon = () => {
       for (const delivery of this.#deliveries) delivery.abandon()
-    })
+    }
+    hard.addEventListener('abort', abandon)
     const open = new Slots(openObjects)
     const running = new Set<Promise<void>>()
     const start = (task: Promise<void>) => {
@@ -181,9 +184,10 @@ export class Pipeline implements Flow {
       try {
         for await (const object of source.objects({ soft, hard, once: o.once })) {
           await open.acquire({ signal: hard })
-          await workers.acquire({ signal: hard })
+          const slots = source.replaying?.has(object.id) ? beside : workers
+          await slots.acquire({ signal: hard })
           if (soft.aborted) break
-          start(this.#process(object, path, workers).finally(() => open.release()))
+          start(this.#process(object, path, slots).finally(() => open.release()))
         }
       } catch (error) {
         if (!(error instanceof StreamError) || error.kind === 'bug') throw error
@@ -205,6 +209,8 @@ export class Pipeline implements Flow {
       batcher.abandon()
       await Promise.allSettled([...running])
       await deliverer.idle()
+      // Who listens to a signal made of others is kept as long as those are: this pipeline, after each reload another one.
+      hard.removeEventListener('abort', abandon)
       this.#save()
     }
     if (broken.signal.aborted) throw broken.signal.reason

@@ -11,13 +11,15 @@ export class ReplayHistory {
   readonly #id: number
   readonly #objects: Partial<Record<Outcome, number>> = {}
   #counts: Counts = nothingCounted
+  #outcome: RunEntry['outcome'] = 'running'
+  #error: string | undefined
 
   constructor(o: { readonly ledger: Ledger; readonly nowMs: () => number; readonly replay: number }) {
     this.#ledger = o.ledger
     this.#nowMs = o.nowMs
     this.#replay = o.replay
     this.#startedMs = o.nowMs()
-    this.#id = o.ledger.runs.add(this.#entry('running', undefined))
+    this.#id = o.ledger.runs.add(this.#entry())
   }
 
   /** `before` is what an earlier attempt had settled already. */
@@ -37,13 +39,20 @@ export class ReplayHistory {
   }
 
   write(outcome: RunEntry['outcome'], error: string | undefined): void {
-    this.#ledger.runs.put({ id: this.#id, ...this.#entry(outcome, error) })
+    this.#outcome = outcome
+    this.#error = error
+    this.writeRest()
   }
 
-  #entry(outcome: RunEntry['outcome'], error: string | undefined): Omit<RunEntry, 'id'> {
+  /** What was under way when it ended has ended, too. */
+  writeRest(): void {
+    this.#ledger.runs.put({ id: this.#id, ...this.#entry() })
+  }
+
+  #entry(): Omit<RunEntry, 'id'> {
     return {
-      ...{ startedMs: this.#startedMs, updatedMs: this.#nowMs(), mode: 'replay', outcome },
-      ...{ objects: { ...this.#objects }, counts: this.#counts, figures: { replay: this.#replay }, error },
+      ...{ startedMs: this.#startedMs, updatedMs: this.#nowMs(), mode: 'replay', outcome: this.#outcome },
+      ...{ objects: { ...this.#objects }, counts: this.#counts, figures: { replay: this.#replay }, error: this.#error },
     }
   }
 }

@@ -7,6 +7,9 @@ import { replaySlots } from './replays.ts'
 /** Where nobody says how fast: live objects keep most of a usual line. */
 export const usualReplayBytesPerSecond = 10 * 2 ** 20
 
+/** With less than this a piece of an object would wait for minutes, and its connection with it. */
+export const leastReplayBytesPerSecond = 1024
+
 /** How fast the first ones were read the last time says how fast this pipeline is. */
 const timedObjects = 200
 

@@ -70,15 +70,21 @@ export class Replay<O extends ListedObject> {
     return this.#before.objects > this.#done.objects ? this.#before : this.#done
   }
 
-  /** The object that waits to be given out; undefined if there is none now. It may have been read meanwhile, and is not given then. */
-  take(): O | undefined {
+  /**
+   * The object that waits to be given out; undefined if there is none now. It may have been read meanwhile, and is not given then.
+   * `prepare` is called before it is given; if that throws, it goes on waiting.
+   */
+  take(prepare: (object: O) => void): O | undefined {
     const offered = this.#offered
     if (!offered) return undefined
+    const { object, taken } = offered
+    const isWanted = this.#isWanted(object)
+    if (isWanted) prepare(object)
     this.#offered = undefined
-    offered.taken()
-    if (!this.#isWanted(offered.object)) return undefined
-    this.#pending.set(offered.object.id, offered.object.size ?? 0)
-    return offered.object
+    taken()
+    if (!isWanted) return undefined
+    this.#pending.set(object.id, object.size ?? 0)
+    return object
   }
 
   get hasOffer(): boolean {
@@ -115,8 +121,11 @@ export class Replay<O extends ListedObject> {
         if (!(error instanceof StreamError) || error.kind === 'bug') throw error
         interruptions += 1
         this.error = explainError(error)
-        if (error.kind !== 'transient') return { state: 'failed', error: this.error }
-        if (once && interruptions >= onceListAttempts) return { state: 'open', error: this.error }
+        const state = error.kind === 'transient' ? 'open' : 'failed'
+        if (state === 'failed' || (once && interruptions >= onceListAttempts)) {
+          await this.#settleAll(signal)
+          return { state, error: this.error }
+        }
         log.warn({ replay: entry.id, error: this.error }, 'listing for a replay interrupted; trying again')
       }
       const before = this.done
@@ -138,6 +147,10 @@ export class Replay<O extends ListedObject> {
         this.#offered = undefined
       }
     }
+    await this.#settleAll(signal)
+  }
+
+  async #settleAll(signal: AbortSignal): Promise<void> {
     while (this.#pending.size > 0) await untilAborted(this.#settled.promise, signal)
   }
 

@@ -133,6 +133,29 @@ test('an object that a replay has just delivered is not delivered again by a lis
   ])
 })
 
+test('an object that is found live while a replay has it is counted once, so nothing seems to wait afterwards', async () => {
+  await using bed = new ReplayBed(0)
+  const object = objectOf(1, ['x'])
+  bed.inner.range.push(object)
+  bed.ask()
+  const live = Promise.withResolvers<void>()
+  bed.inner.objects = async function* () {
+    await live.promise
+    for (let again = 0; again < 2; again += 1) {
+      bed.inner.progress.found += 1
+      yield object
+    }
+  }
+  const given = bed.run()
+  assert.equal((await given.next()).value, object)
+  const end = given.next()
+  live.resolve()
+  await sleep(5)
+  bed.finish(object)
+  assert.equal((await end).done, true)
+  assert.equal(bed.source.progress.found, 1)
+})
+
 test('at most a quarter of the workers is given to a replay, and live objects go first', async () => {
   await using bed = new ReplayBed(20, { workers: 8 })
   bed.settleAll(bed.objects.slice(0, 10))

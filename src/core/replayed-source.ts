@@ -37,6 +37,8 @@ export class ReplayedSource<O extends ListedObject> implements Source<O> {
   /** Given live while a replay has them. */
   readonly #held = new Map<string, O>()
   readonly #finishedLately = new Map<string, Counts>()
+  /** Live, found, and not given out: a replay had them. */
+  #keptBack = 0
   /** Live, asked for ahead, not given out yet. */
   #inHand: O | undefined
   #wake: () => void = () => undefined
@@ -49,14 +51,17 @@ export class ReplayedSource<O extends ListedObject> implements Source<O> {
     this.#replays = new Replays({ ...o, isLive: (id) => this.#live.has(id), changed: () => this.#wake() })
   }
 
+  /** But for those that are new, too: they are as late as they are. */
   get replaying(): ReadonlySet<string> {
-    return this.#replays.underWay
+    const { underWay } = this.#replays
+    return this.#held.size === 0 ? underWay : new Set([...underWay].filter((id) => !this.#held.has(id)))
   }
 
   get progress(): Source['progress'] {
     const { found, complete, failed = 0 } = this.#source.progress
     const replays = this.#replays
-    return { found: found + replays.found, complete: complete && !replays.isBusy, failed: failed + replays.failed }
+    const given = found - this.#keptBack + replays.found
+    return { found: given, complete: complete && !replays.isBusy, failed: failed + replays.failed }
   }
 
   get figures(): Readonly<Record<string, number>> {
@@ -94,26 +99,32 @@ export class ReplayedSource<O extends ListedObject> implements Source<O> {
   }
 
   async *open(object: O, offset: number, o: Signal): AsyncGenerator<Buffer, void, undefined> {
-    const pace = this.#replays.paceOf(object.id)
     for await (const piece of this.#source.open(object, offset, o)) {
-      await pace?.take(piece.length, o)
+      await this.paced(object, piece.length, o)
       yield piece
     }
+  }
+
+  /** One that is new, too, waits for nothing. */
+  async paced({ id }: O, bytes: number, o: Signal): Promise<void> {
+    if (!this.#held.has(id)) await this.#replays.paceOf(id)?.take(bytes, o)
   }
 
   confirm(object: O, o: Signal): Promise<number> {
     return this.#source.confirm(object, o)
   }
 
-  async fill(object: O, offset: number, into: Buffer, o: Signal): Promise<void> {
-    await this.#replays.paceOf(object.id)?.take(into.length, o)
-    await this.#source.fill(object, offset, into, o)
+  fill(object: O, offset: number, into: Buffer, o: Signal): Promise<void> {
+    return this.#source.fill(object, offset, into, o)
   }
 
   async *objects(o: Parameters<Source<O>['objects']>[0]): AsyncGenerator<O, void, undefined> {
     const { soft } = o
     const replays = this.#replays
-    const live = new Ahead(this.#source.objects(o)[Symbol.asyncIterator](), (inHand) => {
+    // What breaks here must not wait until the source has a next object.
+    const over = new AbortController()
+    const inner = { ...o, soft: AbortSignal.any([soft, over.signal]) }
+    const live = new Ahead(this.#source.objects(inner)[Symbol.asyncIterator](), (inHand) => {
       this.#inHand = inHand
       this.#wake()
     })
@@ -138,7 +149,10 @@ export class ReplayedSource<O extends ListedObject> implements Source<O> {
         if (live.has) {
           const object = live.take()
           this.#inHand = undefined
-          if (!this.#isToBeGiven(object)) continue
+          if (!this.#isToBeGiven(object)) {
+            this.#keptBack += 1
+            continue
+          }
           inRow += 1
           yield object
           continue
@@ -155,12 +169,18 @@ export class ReplayedSource<O extends ListedObject> implements Source<O> {
     } finally {
       clearInterval(looking)
       soft.removeEventListener('abort', wake)
-      // It may be of a message that others wait for.
-      if (this.#inHand) this.#source.finished(this.#inHand, 'stopped', nothingCounted)
-      this.#inHand = undefined
+      over.abort(new Error('the run ends'))
+      this.#giveBackInHand()
       await replays.stop()
       await live.close()
+      this.#giveBackInHand()
     }
+  }
+
+  /** It may be of a message that others wait for. */
+  #giveBackInHand(): void {
+    if (this.#inHand) this.#source.finished(this.#inHand, 'stopped', nothingCounted)
+    this.#inHand = undefined
   }
 
   /** False if a replay has it, or has just had it: the source is told what becomes of it, or became. */
@@ -172,7 +192,7 @@ export class ReplayedSource<O extends ListedObject> implements Source<O> {
       return false
     }
     this.#live.add(id)
-    if (!this.replaying.has(id)) return true
+    if (!this.#replays.underWay.has(id)) return true
     this.#held.set(id, object)
     return false
   }

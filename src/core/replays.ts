@@ -24,13 +24,16 @@ export interface ReplaysOptions<O extends ListedObject> {
   readonly changed: () => void
 }
 
+/** What is under way of a cancelled replay is to end, however slow it was wanted. */
+const cancelledBytesPerSecond = 10 * 2 ** 20
+
 /** How many objects of replays are under way at most. */
 export function replaySlots(workers: number): number {
   return Math.max(1, Math.floor(workers / 4))
 }
 
 /** The next attempt at these goes on where the last one was. */
-const openStates: ReadonlySet<ObjectState> = new Set(['active', 'failed', 'requeued'])
+const openStates: ReadonlySet<ObjectState> = new Set(['active', 'failed', 'requeued', 'vanished', 'replaced'])
 
 interface Current<O extends ListedObject> {
   readonly replay: Replay<O>
@@ -56,7 +59,10 @@ export class Replays<O extends ListedObject> {
   #current: Current<O> | undefined
   /** Those that this run has done with, whatever the ledger says: they broke, or are for the next run. */
   readonly #left = new Set<number>()
-  #hasFailedToLook = false
+  /** What is to be written down as soon as the ledger lets it. */
+  #unwritten: Array<() => void> = []
+  /** The ledger did not answer: nothing more is given out before it does. */
+  #hasFailed = false
   /** Objects given out. */
   found = 0
   /** Replays that did not come to a good end. */
@@ -75,26 +81,31 @@ export class Replays<O extends ListedObject> {
   /** True if an object waits to be taken, and may be. */
   get hasOffer(): boolean {
     const hasRoom = this.underWay.size < replaySlots(this.#o.source.workers)
-    return hasRoom && (this.#current?.replay.hasOffer ?? false)
+    return hasRoom && !this.#hasFailed && (this.#current?.replay.hasOffer ?? false)
   }
 
   /** An object to be given out now; undefined if there is none. */
   take(): O | undefined {
     const current = this.#current
-    const object = this.hasOffer ? current?.replay.take() : undefined
-    if (!current || !object) return undefined
-    const { replay, history } = current
+    if (!current || !this.hasOffer) return undefined
+    let object: O | undefined
+    this.#try(() => {
+      object = current.replay.take((offered) => this.#begin(offered.id, current))
+    })
+    if (object) this.found += 1
+    return object
+  }
+
+  #begin(id: string, { replay, history }: Current<O>): void {
     const { ledger } = this.#o
-    const known = ledger.find(object.id)
+    const known = ledger.find(id)
     const isOpen = known !== undefined && openStates.has(known.state)
     const isOld = isOpen && known.startedMs <= replay.entry.createdMs
     // What was delivered of it before is wanted again; an attempt of this replay is gone on with where it was.
-    if (isOld) ledger.replays.restart(object.id)
+    if (isOld) ledger.replays.restart(id)
     const before = isOpen && !isOld ? known.counts : nothingCounted
-    this.#given.set(object.id, { replay, history, before })
-    this.underWay.add(object.id)
-    this.found += 1
-    return object
+    this.#given.set(id, { replay, history, before })
+    this.underWay.add(id)
   }
 
   /** How fast an object may be read; undefined if it is none of a replay. */
@@ -112,21 +123,25 @@ export class Replays<O extends ListedObject> {
     this.#meter.objects[outcome].replay_objects_total.add(1)
     given.history.add(outcome, counts, given.before)
     // Of one that was cancelled, or stopped, this is the rest.
-    if (given.replay !== this.#current?.replay) this.#try(() => given.history.write('stopped', undefined))
+    if (given.replay !== this.#current?.replay) this.#writeDown(() => given.history.writeRest())
     return true
   }
 
   /** Asks the ledger what there is to do, and writes down what was done. */
   look(run: { readonly soft: AbortSignal; readonly once: boolean }): void {
+    const hadFailed = this.#hasFailed
     this.#try(() => {
+      this.#writeRest()
       const open = this.#o.ledger.replays.open()
       const current = this.#current
       if (current && open.every(({ id }) => id !== current.replay.entry.id)) {
+        current.replay.pace.quicken(cancelledBytesPerSecond)
         current.cancel.abort(new Error('the replay was cancelled'))
       } else if (current) this.#write(current)
       const next = open.find(({ id }) => !this.#left.has(id))
       if (!this.#current && next && !run.soft.aborted) this.#start(next, run)
     })
+    if (hadFailed && !this.#hasFailed) this.#o.changed()
   }
 
   /** Gives nothing out any more. */
@@ -139,11 +154,24 @@ export class Replays<O extends ListedObject> {
   #try(act: () => void): void {
     try {
       act()
-      this.#hasFailedToLook = false
+      this.#hasFailed = false
     } catch (error) {
-      if (!this.#hasFailedToLook)
+      if (!this.#hasFailed)
         this.#o.log.warn({ error: explainError(error) }, 'cannot read or write the replays of the ledger; trying again')
-      this.#hasFailedToLook = true
+      this.#hasFailed = true
+    }
+  }
+
+  /** Now, or at a later look. */
+  #writeDown(act: () => void): void {
+    this.#unwritten.push(act)
+    this.#try(() => this.#writeRest())
+  }
+
+  #writeRest(): void {
+    for (let act = this.#unwritten[0]; act; act = this.#unwritten[0]) {
+      act()
+      this.#unwritten.shift()
     }
   }
 
@@ -187,7 +215,7 @@ export class Replays<O extends ListedObject> {
     this.#meter.replay.replay_remaining_objects.set(0)
     const isBad = state !== 'done' && error !== undefined
     if (isBad) this.failed += 1
-    this.#try(() => {
+    this.#writeDown(() => {
       ledger.replays.put(entry.id, { state: state === 'open' ? 'waiting' : state, done, error })
       history.write(state === 'open' ? 'stopped' : state, error)
     })

@@ -5,7 +5,11 @@
 export class TimeLimit implements Disposable {
   readonly #controller = new AbortController()
   readonly #outer: AbortSignal
-  readonly #follow = () => this.#controller.abort(this.#outer.reason)
+  readonly #follow = () => {
+    // Work that does not heed the signal must not keep the process for the rest of the time.
+    clearTimeout(this.#timer)
+    this.#controller.abort(this.#outer.reason)
+  }
   readonly #timer: NodeJS.Timeout | undefined
   /** True if the time was up before the work was done. */
   isOver = false
@@ -15,7 +19,7 @@ export class TimeLimit implements Disposable {
     this.#outer = outer
     if (outer.aborted) this.#follow()
     outer.addEventListener('abort', this.#follow)
-    if (ms > 0) {
+    if (ms > 0 && !outer.aborted) {
       this.#timer = setTimeout(() => {
         this.isOver = true
         this.#controller.abort(new Error(`not done within ${ms / 1000} s`))

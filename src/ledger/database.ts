@@ -32,7 +32,7 @@ export function openDatabase(
     if (version > schemaVersion) {
       throw new StreamError(
         'ledger.corrupt',
-        `${path} was written by a newer s3-streamer: use that one, or another state.file_path`,
+        `${path} was written by a newer s3-streamer (use that one, or another state.file_path)`,
       )
     }
     if (o.readOnly) return db
@@ -42,11 +42,24 @@ export function openDatabase(
   } catch (error) {
     db?.close()
     if (error instanceof StreamError) throw error
+    if (isUnwritable(error)) throw unwritable(path, error)
     const hint = /not a database|malformed/.test(explainError(error))
-      ? `: move it away; the next start then goes on from the time in state.json, and may send some objects again`
+      ? ' (move it away; the next start then goes on from the time in state.json, and may send some objects again)'
       : ''
-    throw new StreamError('ledger.corrupt', `cannot open the ledger ${path}${hint}`, { cause: error })
+    throw new StreamError('ledger.corrupt', `cannot open the ledger ${path}: ${explainError(error)}${hint}`, {
+      cause: error,
+    })
   }
+}
+
+/** True if the system does not let us: wrong owner, wrong rights, a file system that is read-only. */
+export function isUnwritable(error: unknown): boolean {
+  return /unable to open database file|readonly database|EACCES|EROFS/.test(explainError(error))
+}
+
+export function unwritable(path: string, cause: unknown): StreamError {
+  const advice = 'run as the user that it belongs to, or give it and its folder to this one'
+  return new StreamError('ledger.unwritable', `cannot open ${path}: ${explainError(cause)} (${advice})`, { cause })
 }
 
 /** A process that was killed while it wrote left half of it; whoever only reads cannot take that back. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -19,6 +19,19 @@ test('a lock is refused while it is held, and free when it is given back', () =>
   )
   held.close()
   takeLock(path, () => '').close()
+})
+
+// A run as root left a lock that the service could not open: the start ended with a stack.
+test('a lock that may not be opened is told with what to do', () => {
+  const path = join(folder, 'folder.lock')
+  mkdirSync(path)
+  assert.throws(
+    () => takeLock(path, () => ''),
+    (error) =>
+      error instanceof StreamError &&
+      error.code === 'ledger.unwritable' &&
+      /^cannot open .*folder\.lock: .* \(run as the user/.test(error.message),
+  )
 })
 
 test('a lock goes with its process, even by kill -9', async () => {

@@ -1,6 +1,7 @@
 /** One process at a time on a ledger. The lock is the operating system's: it goes with the process, however that ends. */
 import { DatabaseSync } from 'node:sqlite'
 import { explainError, StreamError } from '../core/errors.ts'
+import { isUnwritable, unwritable } from './database.ts'
 import type { LedgerOptions } from './meta.ts'
 
 /**
@@ -8,12 +9,14 @@ import type { LedgerOptions } from './meta.ts'
  * SQLite holds it with fcntl locks, which the kernel drops when the process dies; not to be trusted on NFS.
  */
 export function takeLock(path: string, holder: () => string): { close(): void } {
-  const lock = new DatabaseSync(path)
+  let lock: DatabaseSync | undefined
   try {
+    lock = new DatabaseSync(path)
     lock.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE')
     return lock
   } catch (error) {
-    lock.close()
+    lock?.close()
+    if (isUnwritable(error)) throw unwritable(path, error)
     if (!/locked|busy/i.test(explainError(error))) throw error
     throw new StreamError('ledger.locked', `another s3-streamer works on ${path.replace(/\.lock$/, '')}${holder()}`, {
       cause: new Error('stop it, or give this one its own state.file_path'),

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { DatabaseSync } from 'node:sqlite'
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import type { Counts } from '../core/delivery.ts'
 import type { ObjectEntry, QuarantineEntry, RejectedMessage, RejectedRecords } from './ledger.ts'
 import { Statements, transaction } from './statements.ts'
 
@@ -162,8 +163,12 @@ export class QuarantineTable {
     return this.#statements.prepare('DELETE FROM quarantine WHERE entry = ?').run(id).changes > 0
   }
 
-  removeObject(id: string): void {
-    this.#statements.prepare(`DELETE FROM quarantine WHERE object_id = ? AND kind = 'object'`).run(id)
+  /** The object was read to its end after all; if none of its records was refused, those that were are there by now. */
+  arrived(id: string, { quarantined }: Counts): void {
+    const kinds = JSON.stringify(quarantined === 0 ? ['object', 'records'] : ['object'])
+    this.#statements
+      .prepare('DELETE FROM quarantine WHERE object_id = ? AND kind IN (SELECT value FROM json_each(?))')
+      .run(id, kinds)
   }
 
   /** An object that was to be tried again is not, without its entry. */

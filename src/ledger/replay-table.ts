@@ -103,12 +103,18 @@ export class ReplayTable implements ReplayLog {
     return changes > 0
   }
 
+  /** What was done of them is known no more. Part of a transaction. */
+  cancelAll(): void {
+    const sql = `UPDATE replays SET state = 'cancelled', updated_ms = ? WHERE ${isOpen}`
+    this.#statements.prepare(sql).run(Math.round(this.#nowMs()))
+  }
+
   restart(objectId: string): void {
-    // One that was quarantined is in the totals.
+    // One that was settled is in the totals.
     this.#statements
       .prepare(`UPDATE objects SET records = 0, start = 0, start_records = 0, read = 0, delivered = 0, filtered = 0, quarantined = 0, bytes = 0,
-        counted_bytes = iif(state = 'requeued', bytes, counted_bytes), state = iif(state = 'requeued', 'failed', state)
-        WHERE id = ? AND state IN ('active', 'failed', 'requeued')`)
+        counted_bytes = iif(state IN ('active', 'failed'), counted_bytes, bytes), state = iif(state = 'active', state, 'failed')
+        WHERE id = ? AND state IN ('active', 'failed', 'requeued', 'vanished', 'replaced')`)
       .run(objectId)
   }
 

@@ -213,8 +213,8 @@ export class SqliteLedger implements Ledger {
       const { entry, countedBytes } = settled
       if (outcome === 'failed') return
       if (outcome === 'quarantined') this.#quarantine.keepObject(entry, reason ?? '')
-      // All of it went on now, in a replay: nothing is left to be tried again.
-      if (outcome === 'done' && countedBytes !== undefined) this.#quarantine.removeObject(id)
+      // It went on now, in a replay: nothing is left to be tried again.
+      if (outcome === 'done' && countedBytes !== undefined) this.#quarantine.arrived(id, counts)
       const { bytes } = counts
       this.#meta.totals = settledTotals(this.#totalsNow(), { key: entry.key, timeMs, bytes, countedBytes })
       this.#putTotals.run(JSON.stringify(this.#meta.totals))
@@ -327,6 +327,7 @@ export class SqliteLedger implements Ledger {
     this.#active.clear()
     transaction(this.#db, () => {
       this.#db.exec('DELETE FROM objects; DELETE FROM meta')
+      this.replays.cancelAll()
       this.#meta = firstMeta(firstHorizon(this.#o))
     })
     rmSync(this.#o.statePath, { force: true })

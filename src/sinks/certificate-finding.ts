@@ -20,7 +20,7 @@ export interface Certificate {
 /** The certificate of a server, whoever signed it: whether it is trusted shows where it is used. */
 async function certificateOf(
   at: { readonly host: string; readonly port: number; readonly tls: TlsOptions },
-  { signal }: Signal,
+  signal: AbortSignal,
 ): Promise<Certificate> {
   const { host, port, tls } = at
   const socket = connectTls({
@@ -81,10 +81,21 @@ export async function certificateFinding(
   o: Signal,
 ): Promise<Finding | undefined> {
   try {
-    const { value } = await timed((signal) => certificateOf(at, signal), o)
+    const { value } = await timed(({ signal }) => certificateOf(at, signal), o)
     return judgeCertificate(who, value, { isVerified: at.tls.rejectUnauthorized, nowMs: Date.now() })
   } catch {
     o.signal.throwIfAborted()
     return undefined
   }
+}
+
+/** As `certificateFinding`; undefined also if the URL is not https. */
+export async function certificateOfUrl(
+  who: string,
+  { protocol, hostname, port }: URL,
+  o: Signal & { readonly tls: TlsOptions },
+): Promise<Finding | undefined> {
+  if (protocol !== 'https:') return undefined
+  const host = hostname.replace(/^\[(.*)\]$/, '$1')
+  return await certificateFinding(who, { host, port: port === '' ? 443 : Number(port), tls: o.tls }, o)
 }

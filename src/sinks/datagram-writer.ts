@@ -14,14 +14,13 @@ import { createSocket, type Socket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Dependency, Finding, Log, Signal } from '../core/component.ts'
-import { type DependencyOptions, DependencyState } from '../core/dependency-state.ts'
+import { type DependencyOptions, DependencyState, uniqueNames } from '../core/dependency-state.ts'
 import { explainError, StreamError } from '../core/errors.ts'
+import { problemOf, timed } from '../core/findings.ts'
 import { Slots } from '../core/slots.ts'
 import { TimeLimit } from '../core/time-limit.ts'
 import { untilAborted } from '../core/until-aborted.ts'
 import { pollOnce } from './poll-once.ts'
-import { problemOf, timed } from '../core/findings.ts'
-import { uniqueNames } from '../core/dependency-state.ts'
 
 /** How long a batch waits for a refusal: usually, as the first one on a socket, and after a refusal. */
 const echoMs = 5

@@ -1,8 +1,8 @@
 /** `edgedelta`: an HTTP input of an Edge Delta agent. */
 import * as z from 'zod'
+import { urlWithoutSecrets } from '../config/hidden.ts'
 import type { Definition, Sink } from '../core/component.ts'
 import { HttpSink, httpFields, httpNotes } from './http.ts'
-import { urlWithoutSecrets } from './http-endpoints.ts'
 
 export const edgedeltaConfig = z.strictObject({ type: z.literal('edgedelta'), ...httpFields })
 

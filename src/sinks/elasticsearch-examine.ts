@@ -1,11 +1,11 @@
 /** What `doctor` asks of a cluster: by GET and HEAD only. */
 import type { Finding, Log, Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
+import { problemOf, timed } from '../core/findings.ts'
 import { checkNode, checkTarget } from './elasticsearch-check.ts'
 import type { ElasticsearchConfig } from './elasticsearch-config.ts'
 import { hasPlaceholder, indexAt } from './elasticsearch-index.ts'
 import type { Endpoint } from './http-endpoints.ts'
-import { problemOf, timed } from '../core/findings.ts'
 
 /** Usual watermarks of Elasticsearch and OpenSearch, in per cent: no new shards; indices become read-only. */
 const highPercent = 85

@@ -1,4 +1,5 @@
 /** `elasticsearch`: batches as `_bulk` requests to Elasticsearch or OpenSearch. */
+import { urlWithoutSecrets } from '../config/hidden.ts'
 import type {
   Batch,
   BatchLimits,
@@ -26,9 +27,8 @@ import {
 import { BulkEncoder } from './elasticsearch-body.ts'
 import { checkNode, checkTarget, withHint } from './elasticsearch-check.ts'
 import { type ElasticsearchConfig, elasticsearchConfig } from './elasticsearch-config.ts'
-import { examineCluster } from './elasticsearch-examine.ts'
 import { hasPlaceholder, indexAt } from './elasticsearch-index.ts'
-import { basicHeader, type Endpoint, urlWithoutSecrets } from './http-endpoints.ts'
+import { basicHeader, type Endpoint } from './http-endpoints.ts'
 import { HttpSender } from './http-sender.ts'
 import { createSigner } from './sigv4.ts'
 
@@ -108,6 +108,7 @@ class ElasticsearchSink implements Sink {
     // Who may write may be refused a HEAD.
     const isSigned = this.#config.auth?.type === 'sigv4'
     const answering = yield* this.#sender.examine({ ...o, isSigned, judgesStatus: false })
+    const { examineCluster } = await import('./elasticsearch-examine.ts')
     yield* examineCluster(answering, this.#config, o)
   }
 

@@ -19,11 +19,11 @@ import type {
 } from '../core/component.ts'
 import { DependencyState } from '../core/dependency-state.ts'
 import { explainError, StreamError } from '../core/errors.ts'
+import { problemOf, timed } from '../core/findings.ts'
 import { Slots } from '../core/slots.ts'
 import { AppendFile, gzipMember } from './append-file.ts'
 import { ndjsonBody } from './http-body.ts'
 import { batchField, retryField } from './sink-fields.ts'
-import { problemOf, timed } from '../core/findings.ts'
 
 const verbs = ['{yyyy}', '{MM}', '{dd}', '{HH}', '{pipeline}']
 /** Files kept open between batches. */

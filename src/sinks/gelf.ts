@@ -2,6 +2,7 @@
 import { hostname } from 'node:os'
 import * as z from 'zod'
 import { duration, size } from '../config/fields.ts'
+import { urlWithoutSecrets } from '../config/hidden.ts'
 import type {
   Batch,
   BatchLimits,
@@ -19,7 +20,7 @@ import type {
 import { type EncodedMessages, GelfEncoder, tooLarge } from './gelf-encoder.ts'
 import { HttpPoster } from './gelf-http.ts'
 import { GelfDatagrams } from './gelf-udp.ts'
-import { basicHeader, urlWithoutSecrets } from './http-endpoints.ts'
+import { basicHeader } from './http-endpoints.ts'
 import { basicAuth, bearerAuth, HttpSender } from './http-sender.ts'
 import { batchField, retryField } from './sink-fields.ts'
 import { SocketWriter } from './socket-writer.ts'

@@ -7,7 +7,7 @@
  */
 import { Readable } from 'node:stream'
 import { type Dispatcher, errors, Pool } from 'undici'
-import { Hidden, secretsOf } from '../config/hidden.ts'
+import { Hidden, secretsOf, urlWithoutSecrets } from '../config/hidden.ts'
 import type { Log, RetryWaits, Signal } from '../core/component.ts'
 import type { DependencyState } from '../core/dependency-state.ts'
 import { explainError, StreamError } from '../core/errors.ts'
@@ -67,7 +67,7 @@ export interface Greeting {
 const nothing = Buffer.alloc(0)
 
 export class Endpoint {
-  /** Without credentials and query: fit for logs. */
+  /** Without credentials, query, and tokens in the path: fit for logs. */
   readonly name: string
   /** Brought up to date by what is posted. */
   readonly dependency: DependencyState
@@ -93,7 +93,7 @@ export class Endpoint {
     parsed.username = ''
     parsed.password = ''
     // A token may stand in the query too.
-    this.name = `${parsed.origin}${parsed.pathname}`
+    this.name = urlWithoutSecrets(`${parsed.origin}${parsed.pathname}`)
     this.#url = parsed
     this.#sign = o.sign
     this.#timeoutMs = o.timeoutMs
@@ -282,7 +282,8 @@ export class Endpoint {
         'sink.unavailable',
         `cannot ${method === 'POST' ? 'post to' : 'reach'} ${this.name}${why === '' ? '' : `: ${why}`}`,
         {
-          cause: error,
+          // It would say the same once more.
+          cause: limit.isOver ? undefined : error,
           data: { endpoint: this.name, timeout: isTimeout(error) || limit.isOver },
         },
       )
@@ -325,17 +326,6 @@ export class Endpoint {
   async close(): Promise<void> {
     await this.#pool.destroy()
   }
-}
-
-/** A URL fit for logs: without user, password and query, which may hold a token. */
-export function urlWithoutSecrets(text: string): string {
-  if (!URL.canParse(text)) return text
-  const url = new URL(text)
-  url.username = ''
-  url.password = ''
-  const { search } = url
-  url.search = ''
-  return search === '' ? url.href : `${url.href}?…`
 }
 
 export function basicHeader(username: string, password: string): string {

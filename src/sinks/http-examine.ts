@@ -1,8 +1,8 @@
 /** What `doctor` tells of one HTTP endpoint: by a HEAD, which writes nothing. */
 import type { Finding, Signal } from '../core/component.ts'
+import { clockFinding, problemOf, type ServerClock, timed } from '../core/findings.ts'
+import { certificateOfUrl } from './certificate-finding.ts'
 import type { Endpoint, Greeting } from './http-endpoints.ts'
-import { clockFinding, problemOf, timed } from '../core/findings.ts'
-import { certificateFinding } from './certificate-finding.ts'
 import type { TlsOptions } from './tls.ts'
 
 /** Returns whether it answered. */
@@ -17,13 +17,8 @@ export async function* examineEndpoint(
   },
 ): AsyncGenerator<Finding, boolean> {
   const who = endpoint.dependency.name
-  const { protocol, hostname, port } = new URL(endpoint.name)
-  if (protocol === 'https:') {
-    const host = hostname.replace(/^\[(.*)\]$/, '$1')
-    const at = { host, port: port === '' ? 443 : Number(port), tls: o.tls }
-    const certificate = await certificateFinding(who, at, o)
-    if (certificate) yield certificate
-  }
+  const certificate = await certificateOfUrl(who, new URL(endpoint.name), o)
+  if (certificate) yield certificate
   let greeting: Greeting
   try {
     greeting = (await timed((signal) => endpoint.greet(signal), o)).value
@@ -31,14 +26,17 @@ export async function* examineEndpoint(
     yield problemOf(error, { ...o, what: who })
     return false
   }
-  const { headers, atMs, tookMs } = greeting
   yield o.judgesStatus === false
-    ? { level: 'ok', text: `${who}: answers in ${Math.max(1, Math.round(tookMs))} ms` }
+    ? { level: 'ok', text: `${who}: answers in ${Math.max(1, Math.round(greeting.tookMs))} ms` }
     : statusFinding(who, greeting)
-  const date = typeof headers.date === 'string' ? headers.date : undefined
-  const clock = clockFinding(who, { date, atMs, tookMs, isSigned: o.isSigned ?? false })
+  const clock = clockFinding(who, clockOf(greeting), { isSigned: o.isSigned ?? false })
   if (clock) yield clock
   return true
+}
+
+function clockOf({ headers, atMs }: Greeting): ServerClock | undefined {
+  const serverMs = typeof headers.date === 'string' ? Date.parse(headers.date) : Number.NaN
+  return Number.isNaN(serverMs) ? undefined : { serverMs, oursMs: atMs }
 }
 
 function statusFinding(who: string, { status, headers, tookMs }: Greeting): Finding {

@@ -6,7 +6,11 @@ export const senderMetrics = {
   http_lines_sent_total: { kind: 'counter', unit: '{line}', help: 'Records accepted by the receiver.' },
   http_bytes_sent_total: { kind: 'counter', unit: 'By', help: 'Bytes of accepted batches, before compression.' },
   http_errors_total: { kind: 'counter', unit: '{error}', help: 'Requests that failed, of whatever kind.' },
-  http_network_errors_total: { kind: 'counter', unit: '{error}', help: 'Requests without an answer.' },
+  http_network_errors_total: {
+    kind: 'counter',
+    unit: '{error}',
+    help: 'Requests without an answer. A kept connection that is found closed is not one: the request is sent once more at once.',
+  },
   http_timeout_errors_total: { kind: 'counter', unit: '{error}', help: 'Requests whose answer took too long.' },
   http_server_errors_total: { kind: 'counter', unit: '{error}', help: 'Answers with a status of 500 and above.' },
   http_buffer_drops_total: {

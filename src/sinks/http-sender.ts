@@ -1,12 +1,12 @@
 /** Posts bodies to whichever of several endpoints is least busy and healthy; what every HTTP-shaped sink stands on. */
 import * as z from 'zod'
 import { duration, secret } from '../config/fields.ts'
+import { urlWithoutSecrets } from '../config/hidden.ts'
 import type { Bound, Context, Dependency, Finding, Signal } from '../core/component.ts'
 import { DependencyState, uniqueNames } from '../core/dependency-state.ts'
 import { StreamError } from '../core/errors.ts'
 import { gzipped } from './http-body.ts'
-import { Endpoint, type PostOptions, type Signer, urlWithoutSecrets } from './http-endpoints.ts'
-import { examineEndpoint } from './http-examine.ts'
+import { Endpoint, type PostOptions, type Signer } from './http-endpoints.ts'
 import { senderMetrics, senderStateMetrics } from './http-sender-metrics.ts'
 import { retryField } from './sink-fields.ts'
 import { tlsOptions, tlsSchema } from './tls.ts'
@@ -121,6 +121,7 @@ export class HttpSender implements AsyncDisposable {
     o: Signal & { readonly isSigned?: boolean; readonly judgesStatus?: boolean },
   ): AsyncGenerator<Finding, readonly Endpoint[]> {
     const tls = tlsOptions(this.#config.tls)
+    const { examineEndpoint } = await import('./http-examine.ts')
     const answering: Endpoint[] = []
     for (const endpoint of this.#endpoints)
       if (yield* examineEndpoint(endpoint, { ...o, tls })) answering.push(endpoint)

@@ -1,5 +1,6 @@
 /** `http`: batches as POST requests, to whichever of the endpoints is least busy. */
 import * as z from 'zod'
+import { urlWithoutSecrets } from '../config/hidden.ts'
 import { recordAt } from '../core/block.ts'
 import type {
   Batch,
@@ -15,7 +16,7 @@ import type {
 } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
 import { arrayBody, ndjsonBody } from './http-body.ts'
-import { basicHeader, urlWithoutSecrets } from './http-endpoints.ts'
+import { basicHeader } from './http-endpoints.ts'
 import { basicAuth, bearerAuth, HttpSender, senderFields } from './http-sender.ts'
 import { batchField } from './sink-fields.ts'
 

@@ -13,6 +13,7 @@
  */
 import type { Batch, Bound, Log, MetricSpec, Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
+import { counted } from '../telemetry/figures.ts'
 import { type BrokerAddress, nameOf } from './kafka-apis.ts'
 import type { KafkaCluster, ProducerIdentity, Topic } from './kafka-cluster.ts'
 import { codeName, foreignFailure, protocolFailure, verdictOf } from './kafka-errors.ts'
@@ -342,7 +343,6 @@ export class KafkaDelivery {
   }
 
   #what({ partition, sending }: Addressed): string {
-    const count = sending.indexes.length
-    return `cannot write ${count} record${count === 1 ? '' : 's'} to topic ${this.#tools.topic}, partition ${partition}`
+    return `cannot write ${counted(sending.indexes.length, 'record')} to topic ${this.#tools.topic}, partition ${partition}`
   }
 }

@@ -1,10 +1,11 @@
 /** What `doctor` tells of a Kafka cluster and its topic: by metadata and settings, nothing is produced. */
 import type { Finding, Signal } from '../core/component.ts'
+import { problemOf, timed } from '../core/findings.ts'
+import { counted } from '../telemetry/figures.ts'
+import { certificateFinding } from './certificate-finding.ts'
 import type { KafkaConfig } from './kafka.ts'
 import { parseBroker } from './kafka.ts'
 import type { ClusterFacts, KafkaCluster } from './kafka-cluster.ts'
-import { problemOf, timed } from '../core/findings.ts'
-import { certificateFinding } from './certificate-finding.ts'
 import { type TlsOptions, tlsOptions } from './tls.ts'
 
 /** What is asked of a cluster. */
@@ -77,24 +78,23 @@ function* partitionsOf(
 ): Generator<Finding> {
   const replicas = Math.min(...partitions.map(({ replicaNodes }) => replicaNodes.length))
   const least = Number(settings.get('min.insync.replicas') ?? 1)
-  const many = (n: number, what: string) => `${n} ${what}${n === 1 ? '' : 's'}`
   const insync = settings.has('min.insync.replicas') ? `, min.insync.replicas ${least}` : ''
   yield {
     level: 'ok',
-    text: `topic ${topic}: ${many(partitions.length, 'partition')} with ${many(replicas, 'replica')} each${insync}, in a cluster of ${many(brokers, 'broker')}`,
+    text: `topic ${topic}: ${counted(partitions.length, 'partition')} with ${counted(replicas, 'replica')} each${insync}, in a cluster of ${counted(brokers, 'broker')}`,
   }
   const leaderless = partitions.filter(({ leaderId }) => leaderId < 0).length
   if (leaderless > 0)
     yield {
       level: 'problem',
-      text: `topic ${topic}: ${many(leaderless, 'partition')} without a leader`,
+      text: `topic ${topic}: ${counted(leaderless, 'partition')} without a leader`,
       advice: 'start the brokers that have replicas of it',
     }
   const thin = partitions.filter(({ isrNodes }) => isrNodes.length < least).length
   if (thin > 0)
     yield {
       level: 'problem',
-      text: `topic ${topic}: ${many(thin, 'partition')} with fewer replicas in sync than min.insync.replicas (${least}): writes to them wait`,
+      text: `topic ${topic}: ${counted(thin, 'partition')} with fewer replicas in sync than min.insync.replicas (${least}): writes to them wait`,
       advice: 'start the brokers that are missing, or lower min.insync.replicas of the topic',
     }
   if (replicas === 1 && brokers > 1)

@@ -5,18 +5,19 @@
 import {
   GetBucketLifecycleConfigurationCommand,
   GetBucketVersioningCommand,
-  HeadBucketCommand,
   type LifecycleRule,
   type S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3'
+import { findCredentials } from '../aws/credentials-finding.ts'
+import { regionFinding } from '../aws/region-finding.ts'
 import type { RequestWatch } from '../aws/request-watch.ts'
 import type { Finding, Log, Signal } from '../core/component.ts'
+import { clockFinding, problemOf, timed } from '../core/findings.ts'
+import { certificateOfUrl } from './certificate-finding.ts'
 import { checkBucket } from './s3-bucket.ts'
 import { s3Failure, s3SinkError } from './s3-sink-errors.ts'
 import { learnTarget } from './s3-target.ts'
-import { clockFinding, problemOf, timed } from '../core/findings.ts'
-import { certificateFinding } from './certificate-finding.ts'
 
 export interface ExaminedBucket {
   readonly client: S3Client
@@ -30,23 +31,14 @@ export interface ExaminedBucket {
   readonly hasUploads: boolean
 }
 
-const hourMs = 3_600_000
 const nobody = 's3-streamer-doctor-asks-whether-it-may-write'
 
 export async function* examineBucket(at: ExaminedBucket, o: Signal): AsyncGenerator<Finding> {
   const { client, bucket, prefix } = at
   const who = `s3 s3://${bucket}`
-  try {
-    const keys = await timed(() => client.config.credentials(), o)
-    const { expiration } = keys.value
-    const isSoon = expiration !== undefined && expiration.getTime() - Date.now() < hourMs
-    const until =
-      expiration === undefined ? '' : `, good until ${expiration.toISOString()}${isSoon ? ' and then renewed' : ''}`
-    yield { level: 'ok', text: `${who}: there are credentials${until}` }
-  } catch (error) {
-    yield problemOf(s3SinkError(error, `write to s3://${bucket}`), o)
-    return
-  }
+  const credentials = await findCredentials(() => client.config.credentials(), o)
+  yield withName(who, credentials)
+  if (credentials.level === 'problem') return
   yield* certificateOfBucket(at, who, o)
   const notes: Finding[] = []
   try {
@@ -58,8 +50,10 @@ export async function* examineBucket(at: ExaminedBucket, o: Signal): AsyncGenera
     yield problemOf(error, o)
     return
   }
-  yield* clockOf(at, who)
-  yield* await regionOf(at, who, o)
+  const clock = clockFinding(who, at.watch.clock, { isSigned: true })
+  if (clock) yield clock
+  const region = await regionFinding(at, { ...o, hasEndpoint: at.hasEndpoint })
+  if (region) yield withName(who, region)
   yield await rightToWrite(at, who, o)
   yield* await versioningOf(at, who, o)
   if (at.hasUploads) yield await lifecycleOf(at, who, o)
@@ -73,39 +67,13 @@ async function* certificateOfBucket(
   const target = await timed(() => learnTarget(client, bucket), o).catch(() => undefined)
   o.signal.throwIfAborted()
   if (!target?.value) return
-  const { protocol, hostname, port } = new URL(target.value.origin)
-  if (protocol !== 'https:') return
-  const host = hostname.replace(/^\[(.*)\]$/, '$1')
-  const at = { host, port: port === '' ? 443 : Number(port), tls: { rejectUnauthorized: true } }
-  const certificate = await certificateFinding(who, at, o)
+  const url = new URL(target.value.origin)
+  const certificate = await certificateOfUrl(who, url, { ...o, tls: { rejectUnauthorized: true } })
   if (certificate) yield certificate
 }
 
-function* clockOf({ watch }: ExaminedBucket, who: string): Generator<Finding> {
-  if (!watch.clock) return
-  const { serverMs, oursMs } = watch.clock
-  const found = clockFinding(who, { date: new Date(serverMs).toUTCString(), atMs: oursMs, tookMs: 0, isSigned: true })
-  if (found) yield found
-}
-
-async function regionOf({ client, bucket, hasEndpoint }: ExaminedBucket, who: string, o: Signal): Promise<Finding[]> {
-  const used = await client.config.region()
-  const answer = await timed(
-    ({ signal }) => client.send(new HeadBucketCommand({ Bucket: bucket }), { abortSignal: signal }),
-    o,
-  )
-    .then(({ value }) => value.BucketRegion)
-    .catch(() => undefined)
-  o.signal.throwIfAborted()
-  if (answer === undefined || (hasEndpoint && answer !== used)) return []
-  if (answer === used) return [{ level: 'ok', text: `${who}: in region ${answer}, as configured` }]
-  return [
-    {
-      level: 'warning',
-      text: `${who}: the bucket is in region ${answer}, and ${used} is configured: each first request is sent twice`,
-      advice: `set \`region: ${answer}\``,
-    },
-  ]
+function withName(who: string, finding: Finding): Finding {
+  return { ...finding, text: `${who}: ${finding.text}` }
 }
 
 async function rightToWrite({ client, bucket, prefix }: ExaminedBucket, who: string, o: Signal): Promise<Finding> {

@@ -1,7 +1,7 @@
 /** What the errors of S3 mean for writing. */
 import { S3ServiceException } from '@aws-sdk/client-s3'
-import { retryAfterMs } from '../aws/connection.ts'
-import { type ErrorCode, explainError, StreamError } from '../core/errors.ts'
+import { foreignAnswerAdvice, isForeignAnswer, retryAfterMs, s3ErrorText } from '../aws/connection.ts'
+import { type ErrorCode, StreamError } from '../core/errors.ts'
 
 type Meaning = readonly [code: ErrorCode, advice?: string]
 
@@ -109,8 +109,7 @@ export function s3SinkError(error: unknown, what: string): StreamError {
   if (error instanceof StreamError) return error
   const { name, status } = s3Failure(error)
   const [code, advice] = meanings[name] ?? meaningOf(error, status)
-  const text = explainError(error)
-  const named = text.includes(name) || name === 'Error' ? text : `${name}: ${text}`
+  const named = s3ErrorText(error, name)
   return new StreamError(
     code,
     `cannot ${what}: ${status === undefined ? '' : `${status} `}${named}${advice === undefined ? '' : ` (${advice})`}`,
@@ -119,6 +118,7 @@ export function s3SinkError(error: unknown, what: string): StreamError {
 }
 
 function meaningOf(error: unknown, status: number | undefined): Meaning {
+  if (isForeignAnswer(error)) return ['sink.unavailable', foreignAnswerAdvice]
   if (error instanceof Error && /region is missing/i.test(error.message)) {
     return ['sink.access', 'set `region` or AWS_REGION']
   }

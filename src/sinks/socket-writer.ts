@@ -13,12 +13,12 @@
  * The end of the peer's side counts as a close: a receiver that only half-closed may read on, or may not.
  */
 import type { Dependency, Finding, Log, Signal } from '../core/component.ts'
-import { explainError, StreamError } from '../core/errors.ts'
-import { Slots } from '../core/slots.ts'
-import { pollOnce } from './poll-once.ts'
-import { problemOf, timed } from '../core/findings.ts'
-import { certificateFinding } from './certificate-finding.ts'
 import { uniqueNames } from '../core/dependency-state.ts'
+import { explainError, StreamError } from '../core/errors.ts'
+import { problemOf, timed } from '../core/findings.ts'
+import { Slots } from '../core/slots.ts'
+import { certificateFinding } from './certificate-finding.ts'
+import { pollOnce } from './poll-once.ts'
 import { SocketConnection, SocketTarget, targetName } from './socket-connection.ts'
 import type { TlsOptions } from './tls.ts'
 

@@ -17,11 +17,11 @@ import type {
   Sink,
 } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
+import { problemOf } from '../core/findings.ts'
 import { Slots } from '../core/slots.ts'
 import { writeAll } from './append-file.ts'
 import { ndjsonBody } from './http-body.ts'
 import { batchField, retryField } from './sink-fields.ts'
-import { problemOf } from '../core/findings.ts'
 
 export const stdoutConfig = z.strictObject({
   type: z.literal('stdout'),

@@ -1,8 +1,10 @@
 /** What `doctor` tells of files that are read: may we, is anything there, and does it fit the configuration? */
 import { constants } from 'node:fs'
 import { access, statfs } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import type { Finding, Signal } from '../core/component.ts'
+import { problemOf, someOf, spread, timed } from '../core/findings.ts'
+import { nearestFolder } from '../core/nearest-folder.ts'
+import { counted, roughly } from '../telemetry/figures.ts'
 import { growingAdvice, losesGrowing } from './file-check.ts'
 import type { FileConfig } from './file-config.ts'
 import { absolutePath } from './file-object.ts'
@@ -10,8 +12,6 @@ import { type FilePlace, locate } from './file-place.ts'
 import type { FileStore } from './file-store.ts'
 import { Walk } from './file-walk.ts'
 import type { SftpConfig } from './sftp-config.ts'
-import { problemOf, someOf, spread } from '../core/findings.ts'
-import { roughly, counted } from '../telemetry/figures.ts'
 
 /** Files after which looking ends. */
 const mostFiles = 2000
@@ -27,8 +27,8 @@ export async function* examineLocal(store: FileStore, config: FileConfig, o: Sig
   if (config.after !== 'none') yield await writable(root, `after: ${config.after}`)
   const target = place.moveTo
   if (target) {
-    yield await writable(await nearest(target.folder), `move_to: ${config.move_to}`)
-    const { bavail, blocks, bsize } = await statfs(await nearest(target.folder))
+    yield await writable(nearestFolder(target.folder), `move_to: ${config.move_to}`)
+    const { bavail, blocks, bsize } = await statfs(nearestFolder(target.folder))
     const free = blocks === 0 ? 1 : bavail / blocks
     const text = `${Math.round((bavail * bsize) / 2 ** 20)} MiB (${Math.round(free * 100)} %) are free where files are moved to`
     if (free < 0.05) yield { level: 'warning', text, advice: 'make room there, or remove what was moved' }
@@ -42,14 +42,10 @@ export async function* examineSftp(
   config: SftpConfig & FileConfig,
   o: Signal & { readonly another: () => FileStore },
 ): AsyncGenerator<Finding> {
-  const startMs = performance.now()
   try {
-    const home = await store.resolve('.', o)
-    const tookMs = Math.round(performance.now() - startMs)
-    yield {
-      level: 'ok',
-      text: `${store.place}: host key known, logged in, SFTP speaks (${tookMs} ms); the user arrives in ${home}`,
-    }
+    const { value: home, ms } = await timed((within) => store.resolve('.', within), o)
+    const text = `${store.place}: host key known, logged in, SFTP speaks (${ms} ms); the user arrives in ${home}`
+    yield { level: 'ok', text }
   } catch (error) {
     yield problemOf(error, o)
     return
@@ -167,16 +163,5 @@ async function writable(folder: string, why: string): Promise<Finding> {
   } catch {
     const text = `cannot write to ${folder}, as ${why} needs`
     return { level: 'problem', text, advice: 'give the folder to the user that runs this' }
-  }
-}
-
-/** The folder, or the nearest one above it that is there: the rest is made. */
-async function nearest(folder: string): Promise<string> {
-  for (let at = folder; ; at = dirname(at)) {
-    const isThere = await access(at).then(
-      () => true,
-      () => false,
-    )
-    if (isThere || at === dirname(at)) return at
   }
 }

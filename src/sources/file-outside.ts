@@ -2,7 +2,6 @@
 import type { Context, Finding, Signal } from '../core/component.ts'
 import { DependencyState } from '../core/dependency-state.ts'
 import type { FileConfig } from './file-config.ts'
-import { examineLocal } from './file-examine.ts'
 import { locate } from './file-place.ts'
 import type { FileStore } from './file-store.ts'
 
@@ -16,6 +15,9 @@ export function folderOutside(config: FileConfig, { nowMs }: Pick<Context, 'nowM
   const probe = async (o: Signal) => void (await locate(store, config, o))
   return {
     state: new DependencyState({ name: `directory ${config.path}`, nowMs, probe }),
-    examine: (o) => examineLocal(store, config, o),
+    async *examine(o) {
+      const { examineLocal } = await import('./file-examine.ts')
+      yield* examineLocal(store, config, o)
+    },
   }
 }

@@ -27,7 +27,7 @@ export class LocalStore implements FileStore {
   readonly place = 'file://'
 
   async resolve(path: string, o: Signal): Promise<string> {
-    return await attempt('find', path, o, () => realpath(resolve(path)), 'folder')
+    return await attempt('find', resolve(path), o, () => realpath(resolve(path)), 'folder')
   }
 
   async *list(folder: string, o: Signal): AsyncGenerator<readonly FileEntry[], void, undefined> {

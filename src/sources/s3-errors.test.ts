@@ -157,3 +157,12 @@ test('the path style is used where an endpoint is given, and can be chosen', asy
   ].map(({ config }) => config.forcePathStyle)
   assert.deepEqual(styles, [true, false, false, true])
 })
+
+test('a web page in the place of S3, and a refusal without words, are told as what they are', () => {
+  const page = new Error('@aws-sdk XML parse error: unexpected content. Deserialization error: to see the raw response')
+  assert.match(
+    s3Error(page, 'list s3://b/').message,
+    /^cannot list s3:\/\/b\/: what answers is no S3 server \(check `endpoint`/,
+  )
+  assert.match(s3Error(new Error('Region is missing'), 'list s3://b/').message, /\(set `region` or AWS_REGION\)$/)
+})

@@ -1,6 +1,7 @@
 /** What the errors of S3 mean for reading. */
 import { S3ServiceException } from '@aws-sdk/client-s3'
-import { retryAfterMs } from '../aws/connection.ts'
+import { foreignAnswerAdvice, isForeignAnswer, retryAfterMs, s3ErrorText } from '../aws/connection.ts'
+import { missingAdvice } from '../aws/credentials-finding.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 
 const accessNames = new Set([
@@ -24,7 +25,6 @@ const accessNames = new Set([
 const hints: Record<string, string> = {
   AccessDenied:
     'the credentials need s3:ListBucket on the bucket and s3:GetObject on its objects (kms:Decrypt too if encrypted)',
-  CredentialsProviderError: 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or run with an instance role',
   ExpiredToken: 'renew the session credentials',
   InvalidAccessKeyId: 'check AWS_ACCESS_KEY_ID',
   NoSuchBucket: 'check the bucket name and the endpoint',
@@ -42,8 +42,7 @@ export function s3Error(error: unknown, what: string): StreamError {
   const name = error instanceof Error ? error.name : 'Error'
   const status = error instanceof S3ServiceException ? error.$metadata.httpStatusCode : undefined
   const because = (hint: string | undefined) => {
-    const text = explainError(error)
-    const named = text.includes(name) || name === 'Error' ? text : `${name}: ${text}`
+    const named = s3ErrorText(error, name)
     return `cannot ${what}: ${status === undefined ? '' : `${status} `}${named}${hint === undefined ? '' : ` (${hint})`}`
   }
   const data = { status, name }
@@ -61,15 +60,18 @@ export function s3Error(error: unknown, what: string): StreamError {
   if (name === 'PermanentRedirect' || name === 'AuthorizationHeaderMalformed' || status === 301) {
     return new StreamError('source.access', because(hints.PermanentRedirect), { cause: error, data })
   }
-  if (accessNames.has(name) || (error instanceof Error && /region is missing/i.test(error.message))) {
-    return new StreamError('source.access', because(hints[name]), { cause: error, data })
+  if (accessNames.has(name)) {
+    const hint = name === 'CredentialsProviderError' ? missingAdvice(explainError(error)) : hints[name]
+    return new StreamError('source.access', because(hint), { cause: error, data })
   }
+  if (error instanceof Error && /region is missing/i.test(error.message))
+    return new StreamError('source.access', because('set `region` or AWS_REGION'), { cause: error, data })
   if (status !== undefined && status >= 400 && status < 500 && status !== 408 && status !== 429) {
     // A request of ours that the server will refuse again; the object is kept and tried by later scans.
     const hint = status === 401 || status === 403 ? hints.AccessDenied : undefined
     return new StreamError('source.access', because(hint), { cause: error, data })
   }
-  return new StreamError('source.unavailable', because(undefined), {
+  return new StreamError('source.unavailable', because(isForeignAnswer(error) ? foreignAnswerAdvice : undefined), {
     cause: error,
     data,
     retryAfterMs: retryAfterMs(error),

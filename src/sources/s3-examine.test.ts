@@ -76,7 +76,7 @@ test('another region than the configured one is told with the right one', () =>
       await examine({ region: 'eu-west-1' }),
       /is in us-east-1, and the configuration says eu-west-1/,
     )
-    assert.deepEqual([finding?.level, finding?.advice], ['warning', 'set region: us-east-1'])
+    assert.deepEqual([finding?.level, finding?.advice], ['note', 'set region: us-east-1, if requests are refused'])
   }))
 
 test('a prefix without objects, and one where nothing came lately, are told', () =>

@@ -1,21 +1,15 @@
 /** What `doctor` tells of a bucket that is read: may we, is anything there, and do its names and times fit the configuration? */
-import {
-  GetObjectCommand,
-  HeadBucketCommand,
-  HeadObjectCommand,
-  ListObjectsV2Command,
-  type S3Client,
-  S3ServiceException,
-} from '@aws-sdk/client-s3'
-import { credentialsFinding } from '../aws/credentials-finding.ts'
+import { GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, type S3Client } from '@aws-sdk/client-s3'
+import { findCredentials } from '../aws/credentials-finding.ts'
+import { regionFinding } from '../aws/region-finding.ts'
 import type { RequestWatch } from '../aws/request-watch.ts'
 import type { Finding, Signal } from '../core/component.ts'
+import { clockFinding, problemOf, someOf, spread, timed } from '../core/findings.ts'
+import { counted, roughly } from '../telemetry/figures.ts'
 import { s3Error, s3ListError } from './s3-errors.ts'
 import type { S3Listing } from './s3-listing.ts'
 import type { S3Object } from './s3-object.ts'
 import type { S3ScanConfig } from './s3-scan-config.ts'
-import { clockFinding, problemOf, someOf, spread } from '../core/findings.ts'
-import { roughly, counted } from '../telemetry/figures.ts'
 
 /** Objects whose names are looked at. */
 const sampleSize = 50
@@ -36,22 +30,21 @@ export interface ExaminedScan {
 export async function* examineScan(at: ExaminedScan, o: Signal): AsyncGenerator<Finding> {
   const { client, watch, config } = at
   const { bucket, prefix } = config
-  try {
-    yield credentialsFinding(await client.config.credentials(), Date.now())
-  } catch (error) {
-    yield problemOf(s3Error(error, `read s3://${bucket}`), o)
-    return
-  }
-  yield* region(at, o)
-  const startMs = performance.now()
+  const credentials = await findCredentials(() => client.config.credentials(), o)
+  yield credentials
+  if (credentials.level === 'problem') return
+  const region = await regionFinding({ client, watch, bucket }, { ...o, hasEndpoint: config.endpoint !== undefined })
+  if (region) yield region
   let first: FirstPage
+  let tookMs: number
   try {
-    first = await firstPage(at, o)
+    const answer = await timed((within) => firstPage(at, within), o)
+    first = answer.value
+    tookMs = answer.ms
   } catch (error) {
     yield problemOf(s3ListError(error, bucket, prefix), o)
     return
   }
-  const tookMs = Math.round(performance.now() - startMs)
   yield { level: 'ok', text: `s3://${bucket}/${prefix} can be listed (${tookMs} ms)` }
   const clock = clockFinding(`S3 at ${await hostOf(client)}`, watch.clock, { isSigned: true })
   if (clock) yield clock
@@ -84,28 +77,6 @@ async function firstPage({ client, watch, config }: ExaminedScan, o: Signal): Pr
   }
 }
 
-/** A bucket elsewhere is found by a redirect; that costs each client one, and some servers know none. */
-async function* region({ client, watch, config }: ExaminedScan, o: Signal): AsyncGenerator<Finding> {
-  const configured = await client.config.region().catch(() => undefined)
-  let actual: string | undefined
-  try {
-    const command = watch.aside(new HeadBucketCommand({ Bucket: config.bucket }))
-    actual = (await client.send(command, { abortSignal: o.signal })).BucketRegion
-  } catch (error) {
-    o.signal.throwIfAborted()
-    // Whether that matters the list shows: a HeadBucket is refused where a policy names the prefix.
-    const headers: unknown = error instanceof S3ServiceException ? error.$response?.headers : undefined
-    const told = headers !== null && typeof headers === 'object' && 'x-amz-bucket-region' in headers
-    actual = told ? String(headers['x-amz-bucket-region']) : undefined
-  }
-  if (actual === undefined || configured === undefined) return
-  if (actual === configured) yield { level: 'ok', text: `the bucket is in ${actual}, as configured` }
-  else {
-    const text = `the bucket is in ${actual}, and the configuration says ${configured}`
-    yield { level: 'warning', text, advice: `set region: ${actual}` }
-  }
-}
-
 async function* content(at: ExaminedScan, first: FirstPage, o: Signal): AsyncGenerator<Finding> {
   const { config, nowMs } = at
   const { bucket, prefix } = config
@@ -134,9 +105,10 @@ async function* content(at: ExaminedScan, first: FirstPage, o: Signal): AsyncGen
     yield { level: 'note', text, advice: 'check that the sender still writes there, and `partition` if it does' }
   }
   const sample = newest.length > 0 ? spread(newest, sampleSize).map(({ key }) => key) : spread(keys, sampleSize)
-  yield { level: 'ok', text: `looked at ${counted(sample.length, 'key')}, the last one ${sample.at(-1)}`, keys: sample }
+  const mayRead = yield* reading(at, sample, o)
+  const text = `looked at ${counted(sample.length, 'key')}, the last one ${sample.at(-1)}`
+  yield { level: 'ok', text, ...(mayRead ? { keys: sample } : {}) }
   yield* times(config, newest, at.timeFromKey, nowMs)
-  yield* reading(at, sample, o)
 }
 
 async function newestObjects({ listing, nowMs }: ExaminedScan, { signal }: Signal): Promise<S3Object[]> {
@@ -186,27 +158,29 @@ function* times(
   }
 }
 
-/** Some objects by what S3 knows of them, and one byte of the last. */
+/** What S3 knows of the last object, and one byte of it. Returns whether it may be read. */
 async function* reading(
   { client, watch, config }: ExaminedScan,
   keys: readonly string[],
   o: Signal,
-): AsyncGenerator<Finding> {
+): AsyncGenerator<Finding, boolean> {
   const { bucket: Bucket } = config
   const last = keys.at(-1) ?? ''
   try {
     const head = await client.send(watch.aside(new HeadObjectCommand({ Bucket, Key: last })), { abortSignal: o.signal })
-    if (head.StorageClass !== undefined && archived.has(head.StorageClass)) return
+    if (head.StorageClass !== undefined && archived.has(head.StorageClass)) return false
     const range = head.ContentLength === 0 ? {} : { Range: 'bytes=0-0' }
     const command = watch.aside(new GetObjectCommand({ Bucket, Key: last, ...range }))
     const { Body } = await client.send(command, { abortSignal: o.signal })
     await Body?.transformToByteArray()
     const how = head.ServerSideEncryption === undefined ? '' : `, encrypted by ${head.ServerSideEncryption}`
     yield { level: 'ok', text: `objects can be read (${last}, ${head.ContentLength ?? 0} bytes${how})` }
+    return true
   } catch (error) {
     const known = s3Error(error, `read s3://${Bucket}/${last}`)
     const isKms = /kms/i.test(known.message)
     yield problemOf(known, { ...o, ...(isKms ? { advice: 'allow kms:Decrypt on the key' } : {}) })
+    return false
   }
 }
 

@@ -29,7 +29,6 @@ import { InTurn, older } from './in-turn.ts'
 import { templateLevels } from './partition.ts'
 import { type S3Dependency, s3Dependency } from './s3-dependency.ts'
 import { s3ListError } from './s3-errors.ts'
-import { examineScan } from './s3-examine.ts'
 import { LeftObjects } from './s3-left-objects.ts'
 import { S3Listing } from './s3-listing.ts'
 import { confirmObject, fillFromObject, headObject, readObject, type S3Object } from './s3-object.ts'
@@ -117,11 +116,12 @@ class S3Scan implements Source<S3Object> {
     return oldestMs
   }
 
-  examine(o: Signal): AsyncIterable<Finding> {
+  async *examine(o: Signal): AsyncGenerator<Finding> {
     const { timeFromKey, nowMs } = this.#context
     const { watch } = this.#s3
     const at = { client: this.#client, watch, listing: this.#listing, config: this.#config, timeFromKey }
-    return examineScan({ ...at, nowMs: nowMs() }, o)
+    const { examineScan } = await import('./s3-examine.ts')
+    yield* examineScan({ ...at, nowMs: nowMs() }, o)
   }
 
   async check(o: Signal): Promise<void> {

@@ -1,10 +1,9 @@
 /** What `doctor` tells of a queue of notifications. No message is received: that would count as one of its receives. */
-import { credentialsFinding, type FoundCredentials } from '../aws/credentials-finding.ts'
-import type { ServerClock } from '../aws/request-watch.ts'
+import { type FoundCredentials, findCredentials } from '../aws/credentials-finding.ts'
 import type { Finding, Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
-import { clockFinding, problemOf, someOf } from '../core/findings.ts'
-import { roughly, counted } from '../telemetry/figures.ts'
+import { clockFinding, problemOf, type ServerClock, someOf, timed } from '../core/findings.ts'
+import { counted, roughly } from '../telemetry/figures.ts'
 import type { QueueAttributes } from './sqs-queue.ts'
 
 const notificationBytes = 65_536
@@ -25,22 +24,18 @@ export interface ExaminedQueue {
 }
 
 export async function* examineQueue(at: ExaminedQueue, o: Signal): AsyncGenerator<Finding> {
-  try {
-    yield credentialsFinding(await at.credentials(), Date.now())
-  } catch (error) {
-    const advice = 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or run with an instance role'
-    yield problemOf(error, { ...o, what: 'there are no credentials', advice })
-    return
-  }
-  const startMs = performance.now()
+  const credentials = await findCredentials(at.credentials, o)
+  yield credentials
+  if (credentials.level === 'problem') return
   let attributes: QueueAttributes
   try {
-    attributes = await at.attributes(o)
+    const { value, ms } = await timed((within) => at.attributes(within), o)
+    attributes = value
+    yield { level: 'ok', text: `${at.url} is there (${ms} ms)` }
   } catch (error) {
     yield problemOf(error, o)
     return
   }
-  yield { level: 'ok', text: `${at.url} is there (${Math.round(performance.now() - startMs)} ms)` }
   const clock = clockFinding('SQS', at.clock(), { isSigned: true })
   if (clock) yield clock
   yield messages(attributes)

@@ -336,8 +336,10 @@ export class Messages {
     this.#metrics.sqs_messages_failed_total.add(1)
     this.#fail(messageId)
     const reason = problem?.reason
-    // What was stopped was not read: only its message knows of it.
-    if (isStopped || this.#hasDeadLetters() || lease.receives < this.#config.max_receives) {
+    // What was stopped was not read: only its message knows of it. And what is under way again, in a replay, is not to be settled here.
+    const states = ledger.states(failed.map(({ id }) => id))
+    const isOpen = isStopped || failed.some(({ id }) => states.get(id) === 'active' && !this.#waiting.has(id))
+    if (isOpen || this.#hasDeadLetters() || lease.receives < this.#config.max_receives) {
       if (problem)
         log.warn({ messageId, receives, reason }, 'a message that cannot be dealt with; it is received again')
       if (problem && !problem.isPassing) {

@@ -24,7 +24,6 @@ import { DependencyState } from '../core/dependency-state.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { bucketAndPrefix } from './s3-replay.ts'
 import { type S3SqsConfig, s3SqsConfig } from './s3-sqs-config.ts'
-import { examineQueue } from './s3-sqs-examine.ts'
 import { Messages, sqsMetrics } from './s3-sqs-messages.ts'
 import { NotifiedObjects, type NotifiedS3Object } from './s3-sqs-objects.ts'
 import { Leases } from './sqs-leases.ts'
@@ -106,13 +105,14 @@ class S3Sqs implements Source<NotifiedS3Object> {
     }
   }
 
-  examine(o: Signal): AsyncIterable<Finding> {
+  async *examine(o: Signal): AsyncGenerator<Finding> {
     const queue = this.#queue
     const attributesOf = async (url: string, signal: Signal) => {
       using other = new SqsQueue(url, this.#config, 2)
       return await other.attributes(signal)
     }
-    return examineQueue(
+    const { examineQueue } = await import('./s3-sqs-examine.ts')
+    yield* examineQueue(
       {
         ...{ url: this.#config.queue_url, maxReceives: this.#config.max_receives, attributesOf },
         credentials: () => queue.credentials(),

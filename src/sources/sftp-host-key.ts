@@ -1,7 +1,6 @@
 /** Decides whether the key that a server shows is the one that the operator trusts. */
 import { readFile } from 'node:fs/promises'
-import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { homePath } from '../config/home-path.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { fingerprintOf, KnownHosts, keyType, knownHostsLine } from './known-hosts.ts'
 import { type SftpConfig, sftpPlace } from './sftp-config.ts'
@@ -103,9 +102,4 @@ export class HostKeys {
     const where = this.#isMissing ? `${file}, which does not exist yet` : file
     return refuse(`${shown}, which is not in known_hosts_file ${where}`, howToTrust)
   }
-}
-
-/** A leading `~/` is the home folder, as in a shell. */
-export function homePath(path: string): string {
-  return path.startsWith('~/') ? join(homedir(), path.slice(2)) : path
 }

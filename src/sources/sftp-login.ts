@@ -1,9 +1,9 @@
 /** How we prove who we are: private key, agent, password, keyboard-interactive, in this order, as far as the server allows each. */
 import { readFile } from 'node:fs/promises'
 import ssh2, { type AnyAuthMethod, type ParsedKey } from 'ssh2'
+import { homePath } from '../config/home-path.ts'
 import { explainError, StreamError } from '../core/errors.ts'
 import { type SftpConfig, sftpPlace } from './sftp-config.ts'
-import { homePath } from './sftp-host-key.ts'
 
 /** What proves who we are, ready to be used for any number of connections. */
 export class Login {

@@ -10,9 +10,11 @@ import {
 } from '@aws-sdk/client-sqs'
 import { type AwsConfig, assumedRole } from '../aws/connection.ts'
 import type { FoundCredentials } from '../aws/credentials-finding.ts'
-import { RequestWatch, type ServerClock } from '../aws/request-watch.ts'
+import { missingAdvice } from '../aws/credentials-finding.ts'
+import { RequestWatch } from '../aws/request-watch.ts'
 import type { Signal } from '../core/component.ts'
 import { explainError, StreamError } from '../core/errors.ts'
+import type { ServerClock } from '../core/findings.ts'
 
 /** A message as it was received this time. */
 export interface SqsMessage {
@@ -256,10 +258,6 @@ const hints: ReadonlyArray<readonly [RegExp, string]> = [
   [/SignatureDoesNotMatch|InvalidSignature/, 'check AWS_SECRET_ACCESS_KEY and the region'],
   [/ExpiredToken/, 'renew the session credentials'],
   [
-    /CredentialsProviderError|TokenProviderError/,
-    'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or run with an instance role',
-  ],
-  [
     /InvalidAddress|InvalidParameterValue|MissingParameter|InvalidSecurity|OptInRequired|RequestExpired|RequestTimeTooSkewed/,
     'check queue_url, and the clock of this machine',
   ],
@@ -272,7 +270,9 @@ export function sqsError(error: unknown, what: string): StreamError {
   const status = error instanceof SQSServiceException ? error.$metadata.httpStatusCode : undefined
   const text = explainError(error)
   const because = text.includes(name) || name === 'Error' ? text : `${name}: ${text}`
-  const hint = hints.find(([pattern]) => pattern.test(name) || (status !== undefined && pattern.test(text)))?.[1]
+  const hint = /CredentialsProviderError|TokenProviderError/.test(name)
+    ? missingAdvice(text)
+    : hints.find(([pattern]) => pattern.test(name) || (status !== undefined && pattern.test(text)))?.[1]
   const data = { name, status }
   const isThrottled = /Throttl|OverLimit|TooManyRequests|RequestLimitExceeded/.test(name)
   const isRegion = error instanceof Error && /region is missing/i.test(error.message)

@@ -132,3 +132,36 @@ function linesOf(meter: MemoryMeter): number {
     .split('\n')
     .filter((line) => line !== '' && !line.startsWith('#')).length
 }
+
+test('a hundred pipelines have all their counts: histograms leave them room', () => {
+  const meter = new MemoryMeter()
+  const histograms = Object.fromEntries(
+    ['a', 'b', 'c', 'd', 'e'].map((name) => [name, { kind: 'histogram', unit: 's', help: 'x' }]),
+  ) as Record<string, { kind: 'histogram'; unit: string; help: string }>
+  for (let n = 0; n < 100; n += 1) {
+    const own = labelled(meter, { pipeline: `p${n}` })
+    own.bind(histograms, {})
+    for (let i = 0; i < 60; i += 1) own.bind({ [`count_${i}_total`]: { kind: 'counter', unit: '1', help: 'x' } }, {})
+  }
+  const shown = meter.snapshot()
+  assert.equal(shown.filter(({ spec }) => spec.kind === 'counter').length, 6000)
+  assert.ok(shown.some(({ spec }) => spec.kind === 'histogram'))
+  assert.ok(meter.size <= 10_000 && meter.dropped > 0)
+})
+
+test('only the gauges of a pipeline are forgotten where that is asked for: its counters go on', () => {
+  const meter = new MemoryMeter()
+  const own = labelled(meter, { pipeline: 'one' })
+  const table = {
+    up: { kind: 'gauge', unit: '1', help: 'x' },
+    done_total: { kind: 'counter', unit: '1', help: 'x' },
+  } as const
+  own.bind(table, {}).done_total.add(3)
+  meter.forget({ pipeline: 'one' }, 'gauge')
+  assert.deepEqual(
+    meter.snapshot().map(({ name, value }) => [name, value]),
+    [['done_total', 3]],
+  )
+  own.bind(table, {}).up.set(1)
+  assert.equal(meter.size, 2)
+})

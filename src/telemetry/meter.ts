@@ -34,6 +34,8 @@ export const bucketBounds: readonly number[] = [
 /** Lines that a histogram takes: its buckets, the one above all of them, the sum and the count. */
 const histogramLines = bucketBounds.length + 3
 const defaultLimit = 10_000
+/** How much of the room histograms may take: with very many pipelines each still has its counts, which the console shows. */
+const histogramShare = 0.4
 /** Longest value of a label, in UTF-16 units: one that is longer is no name, and costs memory in every reader. */
 const labelLength = 256
 
@@ -51,6 +53,8 @@ export class MemoryMeter implements Meter {
   readonly #limit: number
   readonly #onDropped: ((name: string) => void) | undefined
   #size = 0
+  /** Lines of it that histograms take. */
+  #histograms = 0
   #dropped = 0
 
   constructor({ limit = defaultLimit, onDropped }: MeterOptions = {}) {
@@ -80,29 +84,41 @@ export class MemoryMeter implements Meter {
     return [...this.#series.values()]
   }
 
-  /** Drops the series that have all of these labels: what they belong to is gone. Bound anew they begin at 0. */
-  forget(labels: Readonly<Record<string, string>>): void {
+  /** Drops the series that have all of these labels, those of one kind only if that is given: what they belong to is gone. Bound anew they begin at 0. */
+  forget(labels: Readonly<Record<string, string>>, kind?: MetricSpec['kind']): void {
     const wanted = Object.entries(labels)
     for (const [id, series] of this.#series) {
+      if (kind !== undefined && series.spec.kind !== kind) continue
       if (!wanted.every(([name, value]) => series.labels[name] === value)) continue
       this.#series.delete(id)
-      this.#size -= linesOf(series.spec)
+      this.#resize(series.spec, -1)
     }
   }
 
   #find(id: string, name: string, spec: MetricSpec, labels: Readonly<Record<string, string>>): LiveSeries {
     const known = this.#series.get(id)
     if (known) return known
-    const lines = linesOf(spec)
     const series = new LiveSeries(name, labels, spec)
-    if (this.#size + lines > this.#limit) {
+    if (!this.#hasRoom(spec)) {
       this.#dropped += 1
       if (this.#dropped === 1) this.#onDropped?.(name)
       return series
     }
-    this.#size += lines
+    this.#resize(spec, 1)
     this.#series.set(id, series)
     return series
+  }
+
+  #hasRoom(spec: MetricSpec): boolean {
+    const lines = linesOf(spec)
+    if (spec.kind === 'histogram' && this.#histograms + lines > this.#limit * histogramShare) return false
+    return this.#size + lines <= this.#limit
+  }
+
+  #resize(spec: MetricSpec, by: 1 | -1): void {
+    const lines = by * linesOf(spec)
+    this.#size += lines
+    if (spec.kind === 'histogram') this.#histograms += lines
   }
 }
 

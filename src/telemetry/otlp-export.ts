@@ -20,6 +20,7 @@ import { type Resource, resourceFromAttributes } from '@opentelemetry/resources'
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs'
 import type { MetricData } from '@opentelemetry/sdk-metrics'
 import type { ReadableSpan } from '@opentelemetry/sdk-trace'
+import { isLoopback } from '../console/config.ts'
 import type { Log, Signal } from '../core/component.ts'
 import { TimeLimit } from '../core/time-limit.ts'
 import type { Otlp, OtlpOptions } from './otlp.ts'
@@ -56,6 +57,13 @@ export async function openExport(config: OtlpConfig, target: OtlpTarget, o: Otlp
   const traces = config.traces > 0 ? await tracesOf(parts) : undefined
   const queues = [logs?.queue, traces?.queue].filter((queue) => queue !== undefined)
   o.log.info({ endpoint: target.name, logs: config.logs, traces: config.traces }, 'exporting by OTLP')
+  if (!target.tls && Object.keys(config.headers).length > 0 && !isLoopback(target.host)) {
+    const headers = Object.keys(config.headers)
+    o.log.warn(
+      { headers },
+      'otlp.headers go over the network without TLS (set otlp.insecure: false, or write https://)',
+    )
+  }
   let isEnded = false
   const dispose = async () => {
     isEnded = true
@@ -126,7 +134,7 @@ async function tracesOf(parts: Parts) {
   const { resource, config, o } = parts
   const queue = new OtlpQueue({ signal: 'traces', sender, log: o.log })
   const emit = (span: ReadableSpan, bytes: number) => queue.add(span, bytes)
-  return { queue, tracing: traceExport({ resource, scope, ratio: config.traces, emit }) }
+  return { queue, tracing: traceExport({ resource, scope, ratio: config.traces, hide: o.hide, emit }) }
 }
 
 function partialAnswer(rejected: number | undefined, words: string | undefined): PartialAnswer {

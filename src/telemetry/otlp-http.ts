@@ -7,6 +7,7 @@ import { gzip } from 'node:zlib'
 import { type Dispatcher, Pool } from 'undici'
 import type { Signal } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
+import { firstBytes } from './first-bytes.ts'
 import type { OtlpSignal, OtlpTarget } from './otlp-target.ts'
 import type { OtlpTransport } from './otlp-transport.ts'
 
@@ -48,7 +49,7 @@ export class OtlpHttp implements OtlpTransport {
         },
         signal: o.signal,
       })
-      const answer = await answerOf(response)
+      const answer = await firstBytes(response.body, answerBytes)
       const status = response.statusCode
       if (status < 200 || status > 299) throw refusal(failure, response, this.#wordsOf(response, answer))
       const type = contentTypeOf(response)
@@ -75,18 +76,6 @@ export class OtlpHttp implements OtlpTransport {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool.destroy()
   }
-}
-
-/** Its first bytes; the connection is given up if there are more. */
-async function answerOf({ body }: Dispatcher.ResponseData): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let length = 0
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    chunks.push(chunk)
-    length += chunk.length
-    if (length > answerBytes) break
-  }
-  return Buffer.concat(chunks)
 }
 
 function refusal(failure: string, response: Dispatcher.ResponseData, words: string): StreamError {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { startOtlp } from '../../test/servers/otlp.ts'
-import { otlpBench } from '../../test/servers/otlp-bench.ts'
+import { heldBack, otlpBench } from '../../test/servers/otlp-bench.ts'
 import type { ListedObject } from '../core/component.ts'
 import { StreamError } from '../core/errors.ts'
 import type { ObjectSpan } from '../core/tracing.ts'
@@ -60,7 +60,7 @@ test('a log that is exported makes no more log by its own failures', async () =>
   assert.equal(entries.filter(({ text }) => text.startsWith('logs do not reach')).length, 1)
 })
 
-test('traces show each object with its outcome, and link it to the batches of its records and back', async () => {
+test('traces show each object with its outcome, without secrets, and link it to the batches of its records and back', async () => {
   for (const protocol of ['grpc', 'http'] as const) {
     await using receiver = await startOtlp(protocol)
     const { otlp } = await otlpBench(receiver, { settings: { traces: 1 } })
@@ -73,7 +73,7 @@ test('traces show each object with its outcome, and link it to the batches of it
     const second = tracing?.batch(facts, [two, undefined])
     second?.ended({ refused: 2 })
     one?.ended(done)
-    two?.ended({ outcome: 'quarantined', reason: 'it is no JSON', counts, format: undefined })
+    two?.ended({ outcome: 'quarantined', reason: `it is no JSON: ${heldBack}`, counts, format: undefined })
     await otlp.end({ signal: never })
     const { spans } = receiver
     const named = (name: string, at: number) => {
@@ -84,6 +84,7 @@ test('traces show each object with its outcome, and link it to the batches of it
     const [batch, refused] = [named('batch', 0), named('batch', 1)]
     const [good, bad] = [named('object', 0), named('object', 1)]
     assert.equal(spans.length, 4)
+    assert.ok(!JSON.stringify(spans).includes(heldBack))
     assert.ok(spans.every(({ parentSpanId, startMs, endMs }) => parentSpanId === '' && endMs >= startMs))
     assert.deepEqual(batch.links, [good.id, bad.id])
     assert.deepEqual(good.links, [batch.id])
@@ -93,7 +94,7 @@ test('traces show each object with its outcome, and link it to the batches of it
       ...{ records_read: 5, records_delivered: 3, records_filtered: 1, records_quarantined: 1, bytes: 99 },
     })
     assert.equal(good.status.code ?? 0, 0)
-    assert.deepEqual(bad.status, { code: 2, message: 'it is no JSON' })
+    assert.deepEqual(bad.status, { code: 2, message: 'it is no JSON: [redacted]' })
     assert.deepEqual(batch.attributes, {
       ...{ pipeline: 'web', sink: 'http', records: 10, bytes: 1000, content_type: 'application/x-ndjson' },
       ...{ attempts: 2, refused: 0, outcome: 'accepted' },

@@ -29,6 +29,8 @@ export function traceExport(o: {
   readonly scope: { readonly name: string; readonly version: string }
   /** Part of the objects that is traced. */
   readonly ratio: number
+  /** Takes secrets out of the words of others. */
+  readonly hide: (text: string) => string
   readonly emit: (span: ReadableSpan, bytes: number) => void
 }): (pipeline: string) => Tracing {
   const done = async () => undefined
@@ -46,7 +48,7 @@ export function traceExport(o: {
     ],
   })
   const tracer = provider.getTracer(o.scope.name, o.scope.version)
-  return (pipeline) => new PipelineTracing(tracer, pipeline)
+  return (pipeline) => new PipelineTracing(tracer, pipeline, o.hide)
 }
 
 /** Objects by their trace id; batches always, since there is a span of one only where one of its objects is traced. */
@@ -67,10 +69,12 @@ class ObjectSampler implements Sampler {
 class PipelineTracing implements Tracing {
   readonly #tracer: Tracer
   readonly #pipeline: string
+  readonly #hide: (text: string) => string
 
-  constructor(tracer: Tracer, pipeline: string) {
+  constructor(tracer: Tracer, pipeline: string, hide: (text: string) => string) {
     this.#tracer = tracer
     this.#pipeline = pipeline
+    this.#hide = hide
   }
 
   begin(object: Parameters<Tracing['begin']>[0]): ObjectSpan | undefined {
@@ -78,7 +82,7 @@ class PipelineTracing implements Tracing {
     if (!span.isRecording()) return undefined
     span.setAttributes({ pipeline: this.#pipeline, bucket: object.bucket, key: shownKey(object) })
     if (object.size !== undefined) span.setAttribute('stored_bytes', object.size)
-    return new TracedObject(span)
+    return new TracedObject(span, this.#hide)
   }
 
   batch(facts: Parameters<Tracing['batch']>[0], objects: Parameters<Tracing['batch']>[1]): BatchSpan | undefined {
@@ -106,15 +110,17 @@ class PipelineTracing implements Tracing {
     )
     const link = { context: span.spanContext() }
     for (const object of traced) object.span.addLink(link)
-    return new TracedBatch(span)
+    return new TracedBatch(span, this.#hide)
   }
 }
 
 class TracedObject implements ObjectSpan {
   readonly span: Span
+  readonly #hide: (text: string) => string
 
-  constructor(span: Span) {
+  constructor(span: Span, hide: (text: string) => string) {
     this.span = span
+    this.#hide = hide
   }
 
   ended(facts?: Parameters<ObjectSpan['ended']>[0]): void {
@@ -125,7 +131,8 @@ class TracedObject implements ObjectSpan {
       span.end()
       return
     }
-    const { outcome, reason, counts, format } = facts
+    const { outcome, counts, format } = facts
+    const reason = facts.reason === undefined ? undefined : this.#hide(facts.reason)
     span.setAttributes({
       outcome,
       records_read: counts.read,
@@ -143,15 +150,17 @@ class TracedObject implements ObjectSpan {
 
 class TracedBatch implements BatchSpan {
   readonly #span: Span
+  readonly #hide: (text: string) => string
   #attempts = 1
 
-  constructor(span: Span) {
+  constructor(span: Span, hide: (text: string) => string) {
     this.#span = span
+    this.#hide = hide
   }
 
   retried(error: unknown): void {
     this.#attempts += 1
-    this.#span.addEvent('retry', { error: explainError(error) })
+    this.#span.addEvent('retry', { error: this.#hide(explainError(error)) })
   }
 
   ended({ refused, error }: Parameters<BatchSpan['ended']>[0]): void {
@@ -159,7 +168,7 @@ class TracedBatch implements BatchSpan {
     if (!span.isRecording()) return
     const outcome = error !== undefined ? 'aborted' : refused > 0 ? 'refused' : 'accepted'
     span.setAttributes({ attempts: this.#attempts, refused, outcome })
-    if (error !== undefined) fail(span, explainError(error))
+    if (error !== undefined) fail(span, this.#hide(explainError(error)))
     else if (refused > 0) fail(span, 'records were refused by the receiver: they are in quarantine')
     span.end()
   }

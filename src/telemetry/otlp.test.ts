@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { status } from '@grpc/grpc-js'
 import { type EmbeddedOtlp, type OtlpFault, startOtlp } from '../../test/servers/otlp.ts'
-import { otlpBench } from '../../test/servers/otlp-bench.ts'
+import { heldBack, otlpBench } from '../../test/servers/otlp-bench.ts'
 import { shown, shownPoint } from '../../test/servers/otlp-data.ts'
 import { MemoryMeter } from './meter.ts'
 import { openOtlp } from './otlp.ts'
@@ -363,11 +363,27 @@ test('what waits for a receiver that always fails is bounded, and told of once',
   assert.ok(bench.told('warn').length <= 4, bench.told('warn').join('\n'))
 })
 
+test('headers that go over the network without TLS are warned of, by name', async () => {
+  await using receiver = await startOtlp('http')
+  const warned = async (settings: Record<string, unknown>) => {
+    const bench = await otlpBench(receiver, { settings: { headers: { 'x-key': heldBack }, ...settings } })
+    await bench.otlp[Symbol.asyncDispose]()
+    return bench.told('warn').join()
+  }
+  const remote = 'http://192.0.2.1:4318'
+  const told = await warned({ endpoint: remote })
+  assert.match(told, /otlp\.headers go over the network without TLS/)
+  assert.ok(!told.includes(heldBack))
+  for (const fine of [{}, { endpoint: remote, headers: {} }, { endpoint: remote.replace('http', 'https') }])
+    assert.equal(await warned(fine), '')
+})
+
 test('without `enabled` there is no export at all', async () => {
   const log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }
   const opened = await openOtlp(otlpConfig.parse({ logs: true, traces: 1 }), {
     meter: new MemoryMeter(),
     sample: () => undefined,
+    hide: String,
     log,
   })
   assert.equal(opened, undefined)

@@ -9,6 +9,8 @@ export interface OtlpOptions {
   readonly meter: MemoryMeter
   /** Called before each export of metrics, to bring up to date what depends on the time. */
   readonly sample: () => void
+  /** Takes secrets of the configuration out of a text. */
+  readonly hide: (text: string) => string
   readonly log: Log
 }
 

@@ -94,7 +94,6 @@ export class ProcessMetrics implements Disposable {
     meter.bind(infoMetrics, { version }).s3_streamer_info.set(1)
     this.#io = io
     this.#delay = monitorEventLoopDelay({ resolution: resolutionMs })
-    this.#delay.enable()
     this.#utilization = performance.eventLoopUtilization()
   }
 
@@ -130,6 +129,8 @@ export class ProcessMetrics implements Disposable {
     this.#metrics.nodejs_eventloop_delay_p99_seconds.set(seconds(this.#delay.percentile(99)))
     this.#metrics.nodejs_eventloop_delay_max_seconds.set(seconds(this.#delay.max))
     this.#delay.reset()
+    // From the first look on: it wakes the process fifty times a second, for nothing if nobody looks.
+    this.#delay.enable()
   }
 
   #sampleWrites(): number | undefined {

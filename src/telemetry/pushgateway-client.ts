@@ -9,6 +9,7 @@ import { StreamError } from '../core/errors.ts'
 import { TimeLimit } from '../core/time-limit.ts'
 import { basicHeader } from '../sinks/http-endpoints.ts'
 import { tlsOptions } from '../sinks/tls.ts'
+import { firstBytes } from './first-bytes.ts'
 import { prometheusContentType } from './prometheus-text.ts'
 import type { PushgatewayConfig } from './pushgateway-config.ts'
 import { printable } from './text-line.ts'
@@ -132,13 +133,6 @@ function refusal(failure: string, status: number, words: string): StreamError {
 
 /** The first words of an answer, in one line; no more than those are read. */
 async function wordsOf({ body }: Dispatcher.ResponseData): Promise<string> {
-  const chunks: Buffer[] = []
-  let length = 0
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    chunks.push(chunk)
-    length += chunk.length
-    if (length >= wordsLength) break
-  }
-  const text = Buffer.concat(chunks).toString('utf8', 0, Math.min(length, wordsLength))
+  const text = (await firstBytes(body, wordsLength)).toString()
   return printable(text.replaceAll(/\s+/g, ' ').trim())
 }

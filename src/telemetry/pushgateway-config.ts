@@ -5,7 +5,10 @@ import { basicAuth, bearerAuth } from '../sinks/http-sender.ts'
 import { tlsSchema } from '../sinks/tls.ts'
 
 /** Labels that series have themselves: in the grouping key they would replace those, and make several series one. */
-const taken = ['pipeline', 'component', 'type', 'outcome', 'reason', 'le', 'quantile']
+const taken = [
+  ...['pipeline', 'component', 'endpoint', 'outcome', 'reason', 'type'],
+  ...['level', 'signal', 'version', 'le', 'quantile'],
+]
 
 export const pushgatewayConfig = z
   .strictObject({

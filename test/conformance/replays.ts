@@ -56,6 +56,18 @@ export function replayConformance(name: string, place: () => LedgerPlace): void 
     assert.deepEqual(ledger.replays.open(), [])
   })
 
+  run(
+    'a replay that is not done goes with the state that is forgotten: a first start reads nothing because of it',
+    async (at) => {
+      const ledger = at.open()
+      const id = ledger.replays.add(replay)
+      ledger.forget()
+      at.drop(ledger)
+      await using next = at.open()
+      assert.deepEqual([next.replays.open(), next.replays.find(id)?.state], [[], 'cancelled'])
+    },
+  )
+
   run('an object that is read again begins at its first record, and the totals count it once', async (at) => {
     const ledger = at.open()
     const object = listed('a')
@@ -82,6 +94,31 @@ export function replayConformance(name: string, place: () => LedgerPlace): void 
     ledger.settle(listed('bad').id, 'done', { position, counts, timeMs: 1 })
     assert.deepEqual(ledger.quarantine(), [])
   })
+
+  run(
+    'refused records of an object that is read again leave the quarantine when all of it arrived, and only then',
+    async (at) => {
+      await using ledger = at.open()
+      const object = listed('a')
+      const data = Buffer.from('refused\n')
+      const records = {
+        object,
+        firstRecord: 1,
+        contentType: 'text/plain',
+        multiline: false,
+        data,
+        ends: Uint32Array.of(8),
+      }
+      const sent = { read: 2, delivered: 1, filtered: 0, quarantined: 1, bytes: 20 }
+      const where = { position: { records: 2, offset: 20, offsetRecords: 2 }, timeMs: 1 }
+      for (const quarantined of [1, 1, 0]) {
+        ledger.begin(object)
+        if (quarantined > 0) ledger.reject({ ...records, reason: 'too long' })
+        ledger.settle(object.id, 'done', { ...where, counts: { ...sent, delivered: 2 - quarantined, quarantined } })
+        assert.equal(ledger.quarantine().length, quarantined)
+      }
+    },
+  )
 
   run('an object that failed half-way, or was to be tried again, can be begun at its first record', async (at) => {
     await using ledger = at.open()

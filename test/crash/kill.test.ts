@@ -4,13 +4,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { openLedger } from '../../src/ledger/sqlite.ts'
 import { Installation } from '../e2e/command.ts'
+import { PushedFigures } from '../e2e/figures.ts'
 import { type Fault, startHttpInput } from '../servers/http-input.ts'
 import { type S3Server, startS3 } from '../servers/s3.ts'
 import { LineCounter, ZscalerData } from '../servers/zscaler-data.ts'
 
 /** Two streamers with their own buckets and inputs, killed at the same time: half the waiting. */
 const lanes = 2
-const killsPerLane = 50
+const killsPerLane = Number(process.env.S3_STREAMER_KILLS ?? 30) / lanes
 /** New objects for each start: one of many lines, so that a kill meets it in the middle, and small ones. */
 const largeLines = 700
 const smallLines = 30
@@ -34,6 +35,7 @@ class Lane {
   readonly lines: number[] = []
   readonly s3: S3Server
   readonly installation: Installation
+  readonly pushed: PushedFigures
   readonly #inputs: ReadonlyArray<{ readonly requests: number }>
   killed = 0
   /** Kills of a streamer that had read or sent something since it started. */
@@ -53,7 +55,9 @@ class Lane {
     const take = (body: Buffer) => counter.add(body)
     const inputs = [await startHttpInput({ take, fault }), await startHttpInput({ take, fault })]
     cleanups.push(() => s3.close(), ...inputs.map((input) => () => input.close()))
-    return new Lane(data, counter, s3, inputs)
+    const pushed = await PushedFigures.open()
+    cleanups.push(() => pushed[Symbol.asyncDispose]())
+    return new Lane(data, counter, s3, inputs, pushed)
   }
 
   constructor(
@@ -61,7 +65,9 @@ class Lane {
     counter: LineCounter,
     s3: S3Server,
     inputs: ReadonlyArray<{ readonly url: string; readonly requests: number }>,
+    pushed: PushedFigures,
   ) {
+    this.pushed = pushed
     this.data = data
     this.counter = counter
     this.s3 = s3
@@ -70,6 +76,7 @@ class Lane {
       endpoint: s3.endpoint,
       inputs: inputs.map(({ url }) => url),
       http: '  retry:\n    min: 5ms\n    max: 100ms',
+      more: pushed.config,
     })
     cleanups.push(() => this.installation.remove())
   }
@@ -157,6 +164,9 @@ test(`A16.3, A16.4: ${lanes * killsPerLane} times kill -9 at random moments lose
       retentionMs: 0,
       lookbackMs: 0,
     })
+    // Of every run that was killed, too, for as long as it could push.
+    const { delivered, filtered, quarantined } = lane.pushed.last.balance()
+    assert.ok(delivered > 0 && filtered + quarantined === 0)
     const entries = new Map(ledger.objects().map((entry) => [entry.key, entry]))
     assert.equal(entries.size, lines.length)
     for (const [index, count] of lines.entries()) {

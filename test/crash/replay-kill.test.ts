@@ -3,6 +3,7 @@ import { after, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { openLedger } from '../../src/ledger/sqlite.ts'
 import { Installation } from '../e2e/command.ts'
+import { PushedFigures, Watch } from '../e2e/figures.ts'
 import { silent } from '../fakes/pipeline.ts'
 import { startHttpInput } from '../servers/http-input.ts'
 import { startS3 } from '../servers/s3.ts'
@@ -24,8 +25,10 @@ test('a replay that is killed again and again is gone on with: each line of its 
     for (const line of body.toString().trimEnd().split('\n')) times.set(line, (times.get(line) ?? 0) + 1)
   }
   const input = await startHttpInput({ take })
-  const installation = new Installation({ endpoint: s3.endpoint, inputs: [input.url] })
+  const pushed = await PushedFigures.open()
+  const installation = new Installation({ endpoint: s3.endpoint, inputs: [input.url], more: pushed.config })
   cleanups.push(
+    () => pushed[Symbol.asyncDispose](),
     () => s3.close(),
     () => input.close(),
     () => installation.remove(),
@@ -49,12 +52,15 @@ test('a replay that is killed again and again is gone on with: each line of its 
   assert.equal(planned.objects, objects)
   for (let kill = 0; kill < kills; kill += 1) {
     const streamer = installation.start([], { env: { S3_STREAMER_HTTP_BATCH_LINES: '50' } })
+    const watch = new Watch(streamer)
     const ofRange = () => [...times.keys()].filter((line) => line.startsWith('{"replayed"')).length
     const before = ofRange()
     put('live', objects + kill)
     const lastLine = expected.at(-1) as string
     await streamer.until(() => ofRange() > before && times.has(lastLine), 'records of the replay, and live ones')
+    await watch.until((now) => now.sum('replay_active') === 1 && now.balance().delivered > 0, 'its counts')
     await streamer.kill('SIGKILL')
+    await watch.ended()
   }
   const lookAt = () =>
     openLedger({
@@ -67,8 +73,11 @@ test('a replay that is killed again and again is gone on with: each line of its 
     assert.ok(times.size < expected.length, 'killed in the middle')
   }
 
+  const before = [...times.values()].reduce((sum, n) => sum + n, 0)
   const end = await installation.run('--once')
   assert.equal(end.code, 0, end.stderr + end.stdout.slice(-2000))
+  const sent = [...times.values()].reduce((sum, n) => sum + n, 0) - before
+  assert.equal(pushed.last.balance().delivered, sent)
   const missing = expected.filter((line) => !times.has(line))
   const twice = expected.filter((line) => (times.get(line) ?? 0) > 1)
   t.diagnostic(`${kills} kills: ${twice.length} of ${expected.length} lines came more than once`)

@@ -4,9 +4,10 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { join } from 'node:path'
-import type { Io } from '../../src/cli/program.ts'
+import type { Io } from '../../src/cli/io.ts'
 import type { CopyBed } from '../servers/copy-bed.ts'
 import { type Answer, runProgram } from '../servers/testbed.ts'
+import { type Figures, PushedFigures } from './figures.ts'
 
 export const mib = 2 ** 20
 
@@ -37,7 +38,7 @@ export function assertLeft(bed: CopyBed, answer: Answer, sources: Readonly<Recor
 /** A file of configuration with the bed's servers; retries are short, so that what fails for good fails soon. */
 export function writeConfig(
   { folder, sftp, s3 }: CopyBed,
-  o: { readonly source?: object; readonly sink?: object } = {},
+  o: { readonly source?: object; readonly sink?: object; readonly pushed?: PushedFigures } = {},
 ): string {
   const login = { host: sftp.host, port: sftp.port, username: sftp.user, password: sftp.password }
   const known = { known_hosts_file: join(folder, 'known_hosts') }
@@ -46,19 +47,57 @@ export function writeConfig(
   const sink = { type: 's3', bucket: 'data', endpoint: s3.endpoint, part_size: '5MiB', retry, ...o.sink }
   const state = { file_path: join(folder, 'pipeline.json') }
   const config = join(folder, 'config.yaml')
+  const logging = { level: 'warn', format: 'text' }
   writeFileSync(
     config,
-    JSON.stringify({ pipelines: [{ name: 'drop', source, sink, state }], logging: { level: 'warn', format: 'text' } }),
+    JSON.stringify({ pipelines: [{ name: 'drop', source, sink, state }], logging, pushgateway: o.pushed?.section }),
   )
   return config
 }
 
-/** `run --once` of that pipeline. */
-export function runPipeline(
+/** `run --once` of that pipeline, whose figures must tell what it did. */
+export async function runPipeline(
   bed: CopyBed,
   o: Parameters<typeof writeConfig>[1] & { readonly io?: Partial<Io> } = {},
 ): Promise<Answer> {
-  return runProgram(['run', '--once', '--config', writeConfig(bed, o)], { env: bed.env, ...o.io })
+  await using pushed = await PushedFigures.open()
+  const answer = await runProgram(['run', '--once', '--config', writeConfig(bed, { ...o, pushed })], {
+    ...{ env: bed.env, ...o.io },
+  })
+  assertFiles(pushed.last)
+  assert.equal(pushed.last.sum('s3_streamer_success'), answer.code === 0 ? 1 : 0)
+  return answer
+}
+
+/** `copy` of all of the bed's files, whose figures must tell what it did. */
+export async function copyAll(bed: CopyBed, ...more: string[]): Promise<Answer> {
+  await using pushed = await PushedFigures.open()
+  const args = [`${bed.login}/upload/`, 's3://data/', '--part-size', '5MiB', '--pushgateway', pushed.section.endpoint]
+  const answer = await bed.copy([...args, ...more])
+  if (!pushed.isEmpty) {
+    const { last } = pushed
+    assertFiles(last)
+    const [end] = more.includes('--json') ? events(answer, 'end') : []
+    const files = (outcome: string) => last.sum('transfer_files_total', { outcome })
+    if (end) {
+      assert.deepEqual([files('done'), files('skipped')], [end.copied, end.skipped])
+      assert.equal(last.sum('s3_bytes_processed_total'), end.bytes)
+    }
+  }
+  return answer
+}
+
+/** Each attempt at a file is in both counts of them, each byte in those of either name; no record is read. */
+function assertFiles(figures: Figures): void {
+  const copied = ['done', 'skipped'].map((outcome) => figures.sum('transfer_files_total', { outcome }))
+  assert.equal(
+    copied.reduce((sum, n) => sum + n, 0),
+    figures.sum('objects_total', { outcome: 'done' }),
+  )
+  assert.equal(figures.sum('transfer_files_total'), figures.sum('objects_total'))
+  assert.equal(figures.sum('transfer_bytes_total'), figures.sum('sftp_s3_bytes_transferred_total'))
+  assert.equal(figures.balance().read, 0)
+  assert.equal(figures.sum('transfer_parts_in_flight'), 0)
 }
 
 /** The lines of `--json` of one kind. */

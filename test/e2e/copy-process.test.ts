@@ -8,6 +8,7 @@ import { type CopyBed, startCopyBed } from '../servers/copy-bed.ts'
 import { sftpStatus } from '../servers/sftp-wire.ts'
 import { bin, Command } from './command.ts'
 import { assertLeft, endOf, mib, writeConfig } from './copy-cases.ts'
+import { PushedFigures } from './figures.ts'
 
 /** A small file and one of three parts. */
 function fill({ sftp }: CopyBed): Record<string, Buffer> {
@@ -43,7 +44,8 @@ describe('copies as processes', { concurrency: 3 }, () => {
         return { stall: true }
       }
       const moved = after === 'move' ? { move_to: '/done' } : {}
-      const config = writeConfig(bed, { source: { after, ...moved } })
+      await using pushed = await PushedFigures.open()
+      const config = writeConfig(bed, { source: { after, ...moved }, pushed })
       const child = new Command(['run', '--once', '--config', config], { env: bed.env })
       await child.until(() => asked === 2, `both files to be ${after}d`)
       await child.kill('SIGKILL')
@@ -55,6 +57,8 @@ describe('copies as processes', { concurrency: 3 }, () => {
       assert.equal(again.code, 0, again.stdout)
       assert.deepEqual(waiting(bed), [])
       assert.deepEqual([bed.s3.counters.put, bed.s3.counters.uploadPart], [put, uploadPart])
+      assert.equal(pushed.last.sum('source_after_actions_total', { outcome: 'done' }), 2)
+      assert.equal(pushed.last.sum('transfer_parts_total'), 0)
       for (const [name, body] of Object.entries(files)) {
         assert.ok(bed.s3.read(name)?.equals(body))
         if (after === 'move') assert.ok(bed.sftp.read(`/done/${name}`)?.equals(body))

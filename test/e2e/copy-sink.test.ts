@@ -8,7 +8,7 @@ import { type CopyBed, startCopyBed } from '../servers/copy-bed.ts'
 import type { S3Fault } from '../servers/s3-answer.ts'
 import type { S3Faults } from '../servers/s3-state.ts'
 import { s3Errors } from '../servers/s3-wire.ts'
-import { assertLeft, endOf, events, mib, runPipeline } from './copy-cases.ts'
+import { assertLeft, copyAll, endOf, events, mib, runPipeline } from './copy-cases.ts'
 
 /** A small file and one of two parts. */
 function fill({ sftp }: CopyBed): Record<string, Buffer> {
@@ -16,9 +16,6 @@ function fill({ sftp }: CopyBed): Record<string, Buffer> {
   for (const [name, body] of Object.entries(files)) sftp.put(`/upload/${name}`, body)
   return files
 }
-
-const all = (bed: CopyBed, ...more: string[]) =>
-  bed.copy([`${bed.login}/upload/`, 's3://data/', '--part-size', '5MiB', ...more])
 
 /** Empties the bucket and forgets what a pipeline knew. */
 function startOver(bed: CopyBed): void {
@@ -100,7 +97,7 @@ test('a slow S3 is waited for, one that stalls is asked again', async () => {
   await using bed = await startCopyBed()
   const files = fill(bed)
   for (const hook of hooks) bed.s3.faults[hook] = (_, n) => (n === 1 ? { delayMs: 300 } : undefined)
-  const slow = await all(bed)
+  const slow = await copyAll(bed)
   assertLeft(bed, slow, files, { code: 0, says: [], keys: ['a.csv', 'big'] })
   startOver(bed)
   for (const hook of ['onPut', 'onUploadPart', 'onComplete'] as const)
@@ -113,7 +110,7 @@ test('what S3 stores wrong never stays: it is noticed, removed, and told', async
   await using bed = await startCopyBed()
   const files = fill(bed)
   for (const hook of ['onPut', 'onComplete'] as const) bed.s3.faults[hook] = () => ({ corrupt: 'bytes' })
-  const answer = await all(bed, '--verify', 'read_back')
+  const answer = await copyAll(bed, '--verify', 'read_back')
   const says = ['a\\.csv', 'big'].map(
     (name) =>
       new RegExp(`cannot store s3://data/${name}: the bytes there have the checksum .*the wrong object was removed`),
@@ -129,7 +126,7 @@ test('a bucket that is not there, or may not be looked at, is told before anythi
   await using bed = await startCopyBed()
   const files = fill(bed)
   bed.s3.buckets = new Set(['other'])
-  const missing = await all(bed, '--json')
+  const missing = await copyAll(bed, '--json')
   const says = [/cannot look at the bucket s3:\/\/data: 404 .*check `bucket`, `endpoint`/]
   assertLeft(bed, missing, files, { code: 1, says, keys: [] })
   assert.equal(events(missing, 'end').length, 1)
@@ -137,11 +134,11 @@ test('a bucket that is not there, or may not be looked at, is told before anythi
   bed.s3.buckets = undefined
   bed.s3.faults.onHeadBucket = () => s3Errors.invalidAccessKeyId
   bed.s3.faults.onList = () => s3Errors.invalidAccessKeyId
-  const refused = await all(bed)
+  const refused = await copyAll(bed)
   assertLeft(bed, refused, files, { code: 1, says: [/InvalidAccessKeyId.*check AWS_ACCESS_KEY_ID/], keys: [] })
   bed.s3.faults.onHeadBucket = () => s3Errors.accessDenied
   bed.s3.faults.onList = () => s3Errors.accessDenied
-  const blind = await all(bed)
+  const blind = await copyAll(bed)
   assertLeft(bed, blind, files, { code: 0, says: [/no s3:ListBucket/], keys: ['a.csv', 'big'] })
 })
 
@@ -152,11 +149,11 @@ test('--if-exists fail and skip leave what is there as it is, also when nothing 
   for (const [key, body] of Object.entries(theirs)) bed.s3.put(key, body)
   for (const head of [undefined, () => s3Errors.accessDenied]) {
     bed.s3.faults.onHead = head
-    const failed = await all(bed, '--if-exists', 'fail', '--json')
+    const failed = await copyAll(bed, '--if-exists', 'fail', '--json')
     const says = [/cannot (write|complete) s3:\/\/data\/big: .*`if_exists/, /s3:\/\/data\/a\.csv: .*`if_exists/]
     assertLeft(bed, failed, theirs, { code: 1, says, keys: ['a.csv', 'big'] })
     assert.equal(endOf(failed).failed, 2)
-    const skipped = await all(bed, '--if-exists', 'skip', '--json')
+    const skipped = await copyAll(bed, '--if-exists', 'skip', '--json')
     assertLeft(bed, skipped, theirs, { code: 0, says: [], keys: ['a.csv', 'big'] })
     // Who may look knows beforehand that nothing is to be sent.
     if (head === undefined)
@@ -186,17 +183,17 @@ test('an upload that is gone on with: ListParts refused once, refused for good, 
   }
   await stopAfterTwo()
   bed.s3.faults.onListParts = () => s3Errors.accessDenied
-  const refused = await all(bed)
+  const refused = await copyAll(bed)
   const says = [/cannot list the parts of s3:\/\/data\/big: 403 AccessDenied.*s3:ListMultipartUploadParts/]
   assertLeft(bed, refused, files, { code: 1, says, keys: [], uploads: 1 })
   bed.s3.faults.onListParts = (_, n) => (n === 1 ? s3Errors.internalError : undefined)
-  const resumed = await all(bed)
+  const resumed = await copyAll(bed)
   assertLeft(bed, resumed, files, { code: 0, says: [/of it were there from an earlier run/], keys: ['big'] })
   bed.s3.remove('big')
   bed.s3.faults.onListParts = undefined
   await stopAfterTwo()
   bed.s3.faults.onListParts = () => s3Errors.noSuchUpload
-  const anew = await all(bed)
+  const anew = await copyAll(bed)
   assertLeft(bed, anew, files, { code: 0, says: [/^1 file copied/], keys: ['big'], uploads: 1 })
 })
 
@@ -205,14 +202,14 @@ test('an upload that cannot be aborted is told, and stays known: `--abandon` rem
   const files = fill(bed)
   bed.s3.faults.onUploadPart = () => s3Errors.accessDenied
   bed.s3.faults.onAbort = () => s3Errors.accessDenied
-  const answer = await all(bed)
+  const answer = await copyAll(bed)
   const says = [/cannot upload part \d of s3:\/\/data\/big: 403/, /cannot remove what was stored of it/]
   assertLeft(bed, answer, files, { code: 1, says, keys: ['a.csv'], uploads: 1 })
-  const refused = await all(bed, '--abandon')
+  const refused = await copyAll(bed, '--abandon')
   assert.equal(refused.code, 1)
   assert.match(refused.err, /cannot abort the upload of s3:\/\/data\/big: 403 AccessDenied/)
   bed.s3.faults.onAbort = undefined
-  const abandoned = await all(bed, '--abandon')
+  const abandoned = await copyAll(bed, '--abandon')
   assert.equal(abandoned.code, 0)
   assert.match(abandoned.out, /1 unfinished upload removed/)
   assert.deepEqual(bed.s3.uploads(), [])
@@ -223,7 +220,7 @@ test('a part that the server damaged is not gone on with, even where its upload 
   const files = fill(bed)
   bed.s3.faults.onUploadPart = (name, n) => (name === 'big#1' && n === 1 ? { corrupt: 'bytes_and_sums' } : undefined)
   bed.s3.faults.onAbort = () => s3Errors.accessDenied
-  const answer = await all(bed)
+  const answer = await copyAll(bed)
   assertLeft(bed, answer, files, {
     code: 0,
     says: [/^2 files copied/],

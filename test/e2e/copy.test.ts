@@ -8,7 +8,7 @@ import { type CopyBed, startCopyBed } from '../servers/copy-bed.ts'
 import { virtualBytes } from '../servers/sftp-bytes.ts'
 import { makeSshKey } from '../servers/sftp-keys.ts'
 import { runProgram } from '../servers/testbed.ts'
-import { assertLeft, endOf, events, mib, runPipeline, startCutLine, writeConfig } from './copy-cases.ts'
+import { assertLeft, copyAll, endOf, events, mib, runPipeline, startCutLine, writeConfig } from './copy-cases.ts'
 
 /** A small file and one of three parts. */
 function fill({ sftp }: CopyBed): Record<string, Buffer> {
@@ -17,15 +17,12 @@ function fill({ sftp }: CopyBed): Record<string, Buffer> {
   return files
 }
 
-const all = (bed: CopyBed, ...more: string[]) =>
-  bed.copy([`${bed.login}/upload/`, 's3://data/', '--part-size', '5MiB', ...more])
-
 test('a host that shows another key than it did is refused as the alarm that it is, and nothing is said to it', async () => {
   await using bed = await startCopyBed()
   const files = fill(bed)
   await bed.sftp.stop()
   await bed.sftp.start({ hostKeys: [makeSshKey()] })
-  const answer = await all(bed)
+  const answer = await copyAll(bed)
   const says = [/HOST KEY HAS CHANGED/i, new RegExp(bed.sftp.fingerprint.replaceAll('+', '\\+'))]
   assertLeft(bed, answer, files, { code: 1, says, keys: [] })
   assert.equal(bed.sftp.counters.sessions, 0)
@@ -57,7 +54,7 @@ test('who cannot log in, or asks for what is not there, is told what was tried, 
     assert.equal(end?.copied, 0)
   }
   await bed.sftp.stop()
-  const refused = await all(bed)
+  const refused = await copyAll(bed)
   assertLeft(bed, refused, files, { code: 1, says: [/ECONNREFUSED .*is the SSH server running/], keys: [] })
 })
 
@@ -96,7 +93,7 @@ test('what may not be read is named, the rest arrives, and the counts are right'
   bed.sftp.put('/upload/secret/x', 'x')
   bed.sftp.chmod('/upload/secret', 0)
   bed.sftp.chmod('/upload/a.csv', 0)
-  const answer = await all(bed, '--json')
+  const answer = await copyAll(bed, '--json')
   const says = [
     /cannot open \/upload\/a\.csv: Permission denied \(give the user the right to it, on the server\)/,
     /cannot list \/upload\/secret at sftp:\/\/acme@.*: Permission denied/,
@@ -106,7 +103,7 @@ test('what may not be read is named, the rest arrives, and the counts are right'
     ...{ copied: 2, skipped: 0, failed: 1, unread: 1, bytes: 12 * mib + 2, stopped: false },
   })
   bed.sftp.chmod('/upload', 0)
-  const top = await all(bed)
+  const top = await copyAll(bed)
   assert.equal(top.code, 1)
   assert.match(top.err, /cannot list \/upload at sftp:.*Permission denied \(give the user the right/)
 })
@@ -144,7 +141,7 @@ test('a server that tells a wrong size, too large or too small, gets no object m
   for (const [a, big, says] of cases) {
     bed.sftp.lieAboutSize('/upload/a.csv', a)
     bed.sftp.lieAboutSize('/upload/big', big)
-    const answer = await all(bed, '--json')
+    const answer = await copyAll(bed, '--json')
     assertLeft(bed, answer, files, { code: 1, says, keys: [] })
     assert.deepEqual(endOf(answer), {
       ...{ copied: 0, skipped: 0, failed: 2, unread: 0, bytes: 0, stopped: false },
@@ -159,7 +156,7 @@ test('a file that vanishes while it is copied is named, and nothing stays of it'
     if (path.endsWith('big') && offset > 6 * mib && bed.sftp.exists('/upload/big')) bed.sftp.remove('/upload/big')
     return undefined
   }
-  const answer = await all(bed)
+  const answer = await copyAll(bed)
   assertLeft(bed, answer, files, { code: 1, says: [/\/upload\/big: it is gone/], keys: ['a.csv'] })
 })
 
@@ -180,7 +177,7 @@ test('a file that grows, shrinks or is replaced while it is copied arrives as it
       bed.sftp.put('/upload/big', body, { inPlace, mtimeMs: 1_750_000_100_000 })
       return undefined
     }
-    const answer = await all(bed)
+    const answer = await copyAll(bed)
     assert.ok(isDone, what)
     assertLeft(bed, answer, files, { code: 0, says: [/another version|another file/], keys: ['a.csv', 'big'] })
   }
@@ -199,7 +196,7 @@ test('a file that never rests is left in the end, told by its name, and there is
     })
     return undefined
   }
-  const answer = await all(bed)
+  const answer = await copyAll(bed)
   assertLeft(bed, answer, files, { code: 1, says: [/changed each time it was read.*a\.csv/], keys: ['big'] })
 })
 
@@ -215,7 +212,7 @@ test('names: spaces, unicode, line feeds, dots and what shells and XML fear beco
   bed.sftp.put(Buffer.concat([Buffer.from('/upload/bad'), Buffer.from([0xff, 0xfe])]), 'x')
   bed.sftp.put('/evil', 'x')
   bed.sftp.lieAboutNames('/upload', ['../evil', 'a/b'])
-  const answer = await all(bed, '--json')
+  const answer = await copyAll(bed, '--json')
   const says = [
     /its path has 1032 bytes, and 1024 are the most/,
     /its name is not UTF-8/,
@@ -282,7 +279,7 @@ test('a stalled read does not outlive the stop', async () => {
   assert.equal(bed.s3.read('big'), undefined)
   // What is needed to go on is there.
   bed.sftp.faults.onRead = undefined
-  assert.equal((await all(bed)).code, 0)
+  assert.equal((await copyAll(bed)).code, 0)
   assert.deepEqual(bed.s3.uploads(), [])
   assert.ok(bed.s3.read('big')?.equals(bodyOf(12 * mib, 3)))
   assert.ok(existsSync(join(bed.folder, 'state')) && readdirSync(join(bed.folder, 'state', 's3-streamer')).length === 0)

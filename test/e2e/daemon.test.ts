@@ -8,6 +8,7 @@ import { startS3 } from '../servers/s3.ts'
 import { s3Errors } from '../servers/s3-wire.ts'
 import { LineCounter, ZscalerData, zscalerPrefix } from '../servers/zscaler-data.ts'
 import { bin, Command, Installation } from './command.ts'
+import { PushedFigures, Watch } from './figures.ts'
 import { Arrivals } from './odd-objects.ts'
 
 const cleanups: Array<() => unknown> = []
@@ -19,8 +20,11 @@ async function world(o: Partial<ConstructorParameters<typeof Installation>[0]> =
   const s3 = await startS3()
   const arrivals = new Arrivals()
   const inputs = [await startHttpInput({ take: arrivals.take }), await startHttpInput({ take: arrivals.take })] as const
-  const installation = new Installation({ endpoint: s3.endpoint, inputs: inputs.map(({ url }) => url), ...o })
+  const pushed = await PushedFigures.open()
+  const more = `${pushed.config}\n${o.more ?? ''}`
+  const installation = new Installation({ endpoint: s3.endpoint, inputs: inputs.map(({ url }) => url), ...o, more })
   cleanups.push(
+    () => pushed[Symbol.asyncDispose](),
     () => s3.close(),
     ...inputs.map((input) => () => input.close()),
     () => installation.remove(),
@@ -28,7 +32,7 @@ async function world(o: Partial<ConstructorParameters<typeof Installation>[0]> =
   const failAll = (fault: Fault | undefined) => {
     for (const input of inputs) input.fault = () => fault
   }
-  return { s3, arrivals, inputs, installation, failAll }
+  return { s3, arrivals, inputs, installation, pushed, failAll }
 }
 
 /** Key of an object of some minutes ago, in the folder of its day. */
@@ -43,7 +47,7 @@ const gz = (all: readonly string[]) => gzipSync(all.map((line) => `${line}\n`).j
 const nothing = { lost: [], strange: [], duplicated: 0 }
 
 test('A16.4, A16.5, A16.6: new, late and same-second objects are found while it runs; SIGTERM drains and exits with 0', async () => {
-  const { s3, arrivals, installation } = await world()
+  const { s3, arrivals, installation, pushed } = await world()
   const expected: string[] = []
   const put = (name: string, key: string) => {
     s3.put(key, gz(lines(name, 7)))
@@ -52,6 +56,7 @@ test('A16.4, A16.5, A16.6: new, late and same-second objects are found while it 
   const newest = recent(5, 5)
   put('first', newest)
   const streamer = installation.start()
+  const watch = new Watch(streamer)
   const all = () => arrivals.received === expected.length
   await streamer.until(all, 'the first object')
   // A smaller name in the same second, and an older one: both behind the checkpoint of the former streamer.
@@ -59,6 +64,8 @@ test('A16.4, A16.5, A16.6: new, late and same-second objects are found while it 
   put('late', recent(45))
   put('new', recent(1))
   await streamer.until(all, 'the late ones')
+  const figures = await watch.until((now) => now.balance().read === expected.length, 'its counts')
+  assert.equal(figures.sum('http_lines_sent_total'), arrivals.received)
   const second = await installation.run('--once')
   assert.equal(second.code, 1)
   assert.match(second.stdout + second.stderr, /another|in use|locked|already/i)
@@ -66,10 +73,14 @@ test('A16.4, A16.5, A16.6: new, late and same-second objects are found while it 
   assert.equal(code, 0, streamer.output)
   assert.deepEqual(arrivals.compare(expected), nothing)
   assert.equal(installation.readState().total_files_processed, 4)
+  await watch.ended()
+  const { last } = pushed
+  assert.equal(last.balance().delivered, expected.length)
+  assert.deepEqual([last.sum('s3_files_processed_total'), last.sum('processing_lag_seconds')], [4, 0])
 })
 
 test('A16.9: SIGTERM in the middle delivers what is under way, exits with 0, and the next start repeats nothing', async () => {
-  const { s3, arrivals, installation, failAll } = await world()
+  const { s3, arrivals, installation, pushed, failAll } = await world()
   const expected: string[] = []
   for (let i = 0; i < 40; i += 1) {
     s3.put(recent(50, i), gz(lines(`object ${i}`, 2000)))
@@ -79,17 +90,23 @@ test('A16.9: SIGTERM in the middle delivers what is under way, exits with 0, and
   s3.faults.onGet = () => ({ delayMs: 150 })
   failAll({ delayMs: 40 })
   const streamer = installation.start([], { env: { S3_STREAMER_PROCESSING_WORKER_COUNT: '2' } })
+  const watch = new Watch(streamer)
   await streamer.until(() => arrivals.received > 3000, 'some lines')
+  await watch.until((now) => now.balance().read > 0, 'its counts')
   assert.equal((await streamer.kill('SIGTERM')).code, 0)
+  await watch.ended()
+  const first = pushed.last.balance()
+  assert.equal(first.delivered, arrivals.received)
   assert.ok(arrivals.received < expected.length, 'it was stopped in the middle')
   s3.faults.onGet = undefined
   failAll(undefined)
   assert.equal((await installation.run('--once')).code, 0)
   assert.deepEqual(arrivals.compare(expected), nothing)
+  assert.equal(first.delivered + pushed.last.balance().delivered, expected.length)
 })
 
 test('A16.9, A16.10: SIGTERM while every input is down ends at the deadline with 0; a second SIGTERM at once with 1; nothing is lost', async () => {
-  const { s3, arrivals, inputs, installation, failAll } = await world({ more: 'shutdown_timeout: 700ms' })
+  const { s3, arrivals, inputs, installation, pushed, failAll } = await world({ more: 'shutdown_timeout: 700ms' })
   // Records under way, not the probe of the start.
   let posts = 0
   s3.put(recent(10), gz(lines('x', 500)))
@@ -100,8 +117,13 @@ test('A16.9, A16.10: SIGTERM while every input is down ends at the deadline with
     }
   }
   const streamer = installation.start()
+  const watch = new Watch(streamer)
   await streamer.until(() => posts > 2, 'requests')
+  const during = await watch.until((now) => now.sum('http_server_errors_total') > 0, 'its counts')
+  assert.deepEqual([during.balance().read, during.sum('endpoint_up', { component: 'source' })], [0, 1])
+  assert.ok(during.sum('processing_lag_seconds') > 500)
   const ended = await streamer.kill('SIGTERM')
+  await watch.ended()
   assert.equal(ended.code, 0)
   assert.match(ended.stdout, /stopped before everything under way was delivered/)
   assert.equal(installation.readState().total_files_processed, 0)
@@ -116,10 +138,12 @@ test('A16.9, A16.10: SIGTERM while every input is down ends at the deadline with
   failAll(undefined)
   assert.equal((await installation.run('--once')).code, 0)
   assert.deepEqual(arrivals.compare(lines('x', 500)), nothing)
+  const all = { read: 500, delivered: 500, filtered: 0, quarantined: 0 }
+  assert.deepEqual(pushed.last.balance(), all)
 })
 
 test('A16.2, A16.7, A16.10, A16.19, A16.22: S3 and inputs fail at random, one input is dead, and no line is lost', async () => {
-  const { s3, inputs, installation } = await world({
+  const { s3, inputs, installation, pushed } = await world({
     http: '  timeout: 1s\n  retry:\n    min: 10ms\n    max: 200ms',
     processing: '  queue_size: 2',
   })
@@ -172,18 +196,27 @@ test('A16.2, A16.7, A16.10, A16.19, A16.22: S3 and inputs fail at random, one in
   assert.equal(code, 0, stderr + stdout.slice(-3000))
   assert.deepEqual({ lost: counter.lost, strange: counter.strange }, { lost: 0, strange: 0 })
   assert.ok(inputs.every(({ requests }) => requests === 0) && flaky.requests > 0)
+  const { last } = pushed
+  assert.deepEqual(last.balance(), { read: 18_000, delivered: 18_000, filtered: 0, quarantined: 0 })
+  assert.equal(last.sum('http_lines_sent_total'), 18_000)
+  assert.deepEqual([last.sum('s3_files_processed_total'), last.sum('s3_files_errored_total')], [60, 0])
+  for (const kind of ['network', 'timeout', 'server']) assert.ok(last.sum(`http_${kind}_errors_total`) > 0, kind)
 })
 
 test('refused records and damaged objects are listed, shown, and taken again by the running streamer', async () => {
-  const { s3, arrivals, installation, failAll } = await world()
+  const { s3, arrivals, installation, pushed, failAll } = await world()
   failAll({ status: 400, body: 'no such field' })
   const streamer = installation.start()
+  const watch = new Watch(streamer)
   s3.put(recent(10), gz(lines('refused', 5)))
   const damaged = gz(lines('damaged', 5000))
   const key = recent(9)
   const objectInQuarantine = () => /"msg":"object in quarantine/.test(streamer.output)
   s3.put(key, damaged.subarray(0, 30))
   await streamer.until(() => /kept in quarantine/.test(streamer.output) && objectInQuarantine(), 'the quarantine')
+  const refused = await watch.until((now) => now.sum('quarantine_entries') === 2, 'its counts')
+  const { delivered, quarantined } = refused.balance()
+  assert.deepEqual([delivered, quarantined, refused.sum('s3_files_errored_total')], [0, 5, 1])
   const list = await installation.run('quarantine', 'list', '--json')
   const entries = list.stdout
     .trim()
@@ -210,6 +243,11 @@ test('refused records and damaged objects are listed, shown, and taken again by 
   }
   assert.equal((await streamer.kill('SIGTERM')).code, 0)
   assert.deepEqual(arrivals.compare(lines('refused', 5)), nothing)
+  await watch.ended()
+  // What is delivered later stays counted as it was: it is told beside.
+  const { last } = pushed
+  assert.deepEqual(last.balance(), { read: 5, delivered: 0, filtered: 0, quarantined: 5 })
+  assert.deepEqual([last.sum('records_recovered_total'), last.sum('quarantine_entries')], [5, 1])
 })
 
 test('kill -9 leaves nobody behind who holds the ledger, however it was started', async () => {
@@ -218,10 +256,13 @@ test('kill -9 leaves nobody behind who holds the ledger, however it was started'
   const expected: string[] = []
   for (const [i, command] of commands.entries()) {
     const streamer = installation.start([], { command })
+    const watch = new Watch(streamer)
     s3.put(recent(20 - i), gz(lines(`kill ${i}`, 3)))
     expected.push(...lines(`kill ${i}`, 3))
     await streamer.until(() => arrivals.has(expected.at(-1) as string), 'the object')
+    await watch.until((now) => now.balance().delivered === 3, 'its counts')
     await streamer.kill('SIGKILL')
+    await watch.ended()
     // A child of an older Node hears of it by its channel: a moment.
     for (let tries = 0; ; tries += 1) {
       const { code, stdout, stderr } = await installation.run('--once')

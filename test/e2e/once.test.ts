@@ -8,6 +8,7 @@ import { startS3 } from '../servers/s3.ts'
 import { s3Errors } from '../servers/s3-wire.ts'
 import { zscalerPrefix } from '../servers/zscaler-data.ts'
 import { bin, Command, Installation } from './command.ts'
+import { PushedFigures } from './figures.ts'
 import { Arrivals, csvFormat, oddObjects } from './odd-objects.ts'
 
 const cleanups: Array<() => unknown> = []
@@ -21,13 +22,16 @@ async function world(o: More = {}) {
   const s3 = await startS3()
   const arrivals = new Arrivals()
   const inputs = [await startHttpInput({ take: arrivals.take }), await startHttpInput({ take: arrivals.take })]
-  const installation = new Installation({ endpoint: s3.endpoint, inputs: inputs.map(({ url }) => url), ...o })
+  const pushed = await PushedFigures.open()
+  const more = `${pushed.config}\n${o.more ?? ''}`
+  const installation = new Installation({ endpoint: s3.endpoint, inputs: inputs.map(({ url }) => url), ...o, more })
   cleanups.push(
+    () => pushed[Symbol.asyncDispose](),
     () => s3.close(),
     ...inputs.map((input) => () => input.close()),
     () => installation.remove(),
   )
-  return { s3, arrivals, inputs, installation }
+  return { s3, arrivals, inputs, installation, pushed }
 }
 
 const day = `${zscalerPrefix}year=2025/month=10/day=12/`
@@ -44,7 +48,7 @@ const odd = { prefix: '/', more: 'decode:\n  line_limit: 4MiB', processing: csvF
 const nothing = { lost: [], strange: [], duplicated: 0 }
 
 test('A16.1, A16.5, A16.6, A16.8, A16.11, A16.18: every line of foldered, late, same-second, extension-less, odd and damaged objects arrives, once, under its own content type', async () => {
-  const { s3, arrivals, installation } = await world(odd)
+  const { s3, arrivals, installation, pushed } = await world(odd)
   const objects = oddObjects()
   for (const { key, body } of objects) s3.put(key, body)
   const { code, stderr, stdout } = await installation.run('run', '--once')
@@ -65,6 +69,13 @@ test('A16.1, A16.5, A16.6, A16.8, A16.11, A16.18: every line of foldered, late, 
   }
   const state = installation.readState()
   assert.equal(state.total_files_processed, objects.length)
+  const { last } = pushed
+  const { received: read } = arrivals
+  assert.deepEqual(last.balance(), { read, delivered: read, filtered: 0, quarantined: 0 })
+  assert.deepEqual(
+    ['s3_files_processed_total', 's3_files_errored_total', 'http_lines_sent_total'].map((name) => last.sum(name)),
+    [objects.length, damaged.length, read],
+  )
 
   const again = await installation.run('--once')
   assert.equal(again.code, 0)
@@ -87,17 +98,26 @@ test('--dry-run tells what would be sent, sends nothing and writes no file', asy
 })
 
 test('exit codes: 1 if an object may not be read (and the others are), 2 for a wrong file with every problem, 3 for a failed check', async () => {
-  const { s3, arrivals, installation } = await world()
+  const { s3, arrivals, installation, pushed } = await world()
   s3.put(`${day}1760305400_1_1_1.gz`, gz(lines('good', 10)))
   s3.put(`${day}1760305401_1_1_1.gz`, gz(lines('forbidden', 10)))
   s3.faults.onGet = (key) => (key.includes('1760305401') ? s3Errors.accessDenied : undefined)
   const denied = await installation.run('--once')
   assert.equal(denied.code, 1)
   assert.match(denied.stdout, /AccessDenied/)
+  const ten = { read: 10, delivered: 10, filtered: 0, quarantined: 0 }
+  assert.deepEqual(pushed.last.balance(), ten)
+  assert.deepEqual(
+    ['done', 'failed'].map((outcome) => pushed.last.sum('objects_total', { outcome })),
+    [1, 1],
+  )
+  assert.equal(pushed.last.sum('s3_streamer_success'), 0)
   assert.deepEqual(arrivals.compare(lines('good', 10)), nothing)
   s3.faults.onGet = undefined
   assert.equal((await installation.run('--once')).code, 0)
   assert.deepEqual(arrivals.compare([...lines('good', 10), ...lines('forbidden', 10)]), nothing)
+  assert.deepEqual(pushed.last.balance(), ten)
+  assert.equal(pushed.last.sum('s3_streamer_success'), 1)
 
   const wrong = join(installation.folder, 'wrong.yaml')
   writeFileSync(wrong, 's3:\n  buckt: logs\nhttp:\n  endpoints: []\n  batch_lines: -1\nlogging:\n  level: loud\n')
@@ -121,7 +141,7 @@ test('exit codes: 1 if an object may not be read (and the others are), 2 for a w
 })
 
 test('A16.8: state.json edited back, edited on, and deleted is obeyed', async () => {
-  const { s3, arrivals, installation } = await world()
+  const { s3, arrivals, installation, pushed } = await world()
   const objects = [50, 40, 30].map(recent)
   for (const [i, { key }] of objects.entries()) s3.put(key, gz(lines(`object ${i}`, 5)))
   const newest = objects[2]?.seconds as number
@@ -135,6 +155,7 @@ test('A16.8: state.json edited back, edited on, and deleted is obeyed', async ()
     const before = arrivals.received
     const { code, stderr, stdout } = await installation.run('--once')
     assert.equal(code, 0, stderr + stdout)
+    assert.equal(pushed.last.balance().delivered, arrivals.received - before)
     return arrivals.received - before
   }
   assert.equal(await sent(), 15)

@@ -7,6 +7,7 @@ import { startHttpInput } from '../servers/http-input.ts'
 import { startS3 } from '../servers/s3.ts'
 import { startSqs } from '../servers/sqs.ts'
 import { Command, type Ended } from './command.ts'
+import { PushedFigures, Watch } from './figures.ts'
 import { mixedQueue } from './mixed-queue.ts'
 import { Arrivals } from './odd-objects.ts'
 
@@ -23,7 +24,9 @@ async function world(
   const sqs = await startSqs()
   const arrivals = new Arrivals()
   const input = await startHttpInput({ take: arrivals.take })
+  const pushed = await PushedFigures.open()
   cleanups.push(
+    () => pushed[Symbol.asyncDispose](),
     () => s3.close(),
     () => sqs.close(),
     () => input.close(),
@@ -41,11 +44,12 @@ async function world(
     state: { file_path: "${join(folder, `${name}.json`)}", save_interval: 200ms }
 ${o.more ?? ''}
 logging: { level: debug }
+${pushed.config}
 `,
     )
     return file
   }
-  return { folder, s3, sqs, arrivals, input, config, waiting: () => sqs.messages('logs') }
+  return { folder, s3, sqs, arrivals, input, pushed, config, waiting: () => sqs.messages('logs') }
 }
 
 const nothingLost = { lost: [], strange: [] }
@@ -57,7 +61,7 @@ const jsonLines = ({ stdout }: Ended) =>
     .map((line) => JSON.parse(line) as Record<string, unknown>)
 
 test('B5.5–B5.8: a queue of every envelope, odd keys, junk and repeats is drained by --once: every line arrives once, junk is in quarantine with its reason, exit 1', async () => {
-  const { s3, sqs, arrivals, config, waiting } = await world()
+  const { s3, sqs, arrivals, pushed, config, waiting } = await world()
   const { objects, messages, junk } = mixedQueue({ bucket: 'logs', objects: 160, linesEach: 20 })
   for (const { key, body } of objects) s3.put(key, body)
   for (const body of messages) sqs.send('logs', body)
@@ -68,6 +72,9 @@ test('B5.5–B5.8: a queue of every envelope, odd keys, junk and repeats is drai
   assert.deepEqual(rest, nothingLost)
   assert.equal(duplicated, 0)
   assert.deepEqual(waiting(), [])
+  const { last } = pushed
+  assert.deepEqual(last.balance(), { read: 3200, delivered: 3200, filtered: 0, quarantined: 0 })
+  assert.deepEqual([last.sum('quarantine_entries'), last.sum('s3_files_processed_total')], [junk, 160])
   const entries = jsonLines(await new Command(['quarantine', 'list', '--json', '-c', file]).ended)
   assert.equal(entries.length, junk)
   assert.ok(junk > 2)
@@ -87,6 +94,7 @@ test('B5.2, B5.10: two consumers share a queue, one is killed: nothing is lost, 
   for (const body of messages) sqs.send('logs', body)
   const first = new Command(['-c', config('one')])
   const second = new Command(['-c', config('two')])
+  const watches = [new Watch(first), new Watch(second)]
   await first.until(() => input.requests > 5 && arrivals.received > 5000, 'the first lines')
   await first.kill('SIGKILL')
   await second.until(() => waiting().length === 0, 'an empty queue')
@@ -96,6 +104,9 @@ test('B5.2, B5.10: two consumers share a queue, one is killed: nothing is lost, 
   assert.deepEqual(rest, nothingLost)
   // What the killed one had under way: at most what 15 workers and its batches held.
   assert.ok(duplicated < 48_000 / 2, String(duplicated))
+  for (const watch of watches) await watch.ended()
+  const delivered = watches.reduce((sum, { last }) => sum + (last?.balance().delivered ?? 0), 0)
+  assert.ok(delivered <= arrivals.received, `${delivered} counted`)
 })
 
 test('goal of the seed (run the consumer when it is already running): the same configuration may be started again while it runs: both share the queue and the ledger, and what a killed one had under way goes on from its place', async () => {
@@ -105,8 +116,10 @@ test('goal of the seed (run the consumer when it is already running): the same c
   for (const body of messages) sqs.send('logs', body)
   const file = config('joint')
   const first = new Command(['-c', file])
+  const watches = [new Watch(first)]
   await first.until(() => arrivals.received > 2000, 'the first lines')
   const second = new Command(['-c', file])
+  watches.push(new Watch(second))
   await second.until(() => /pipeline joint starts/.test(second.stdout) && input.requests > 8, 'the second start')
   await first.kill('SIGKILL')
   await second.until(() => waiting().length === 0, 'an empty queue')
@@ -114,6 +127,7 @@ test('goal of the seed (run the consumer when it is already running): the same c
   const { duplicated, ...rest } = arrivals.compare(objects.flatMap(({ lines }) => lines))
   assert.deepEqual(rest, nothingLost)
   assert.ok(duplicated < 24_000, String(duplicated))
+  for (const watch of watches) await watch.ended()
   const rows = jsonLines(
     await new Command(['history', '--objects', '--json', '--limit', '1000', '--outcome', 'done', '-c', file]).ended,
   )
@@ -126,7 +140,7 @@ test('goal of the seed (run the consumer when it is already running): the same c
 })
 
 test('a stop gives messages back at once, and the next start goes on', async () => {
-  const { s3, sqs, arrivals, input, config, waiting } = await world({ source: ', workers: 2' })
+  const { s3, sqs, arrivals, input, pushed, config, waiting } = await world({ source: ', workers: 2' })
   const { objects, messages } = mixedQueue({ bucket: 'logs', objects: 60, linesEach: 500 })
   for (const { key, body } of objects) s3.put(key, body)
   for (const body of messages) sqs.send('logs', body)
@@ -136,6 +150,8 @@ test('a stop gives messages back at once, and the next start goes on', async () 
   const { code } = await first.kill('SIGTERM')
   assert.equal(code, 0)
   assert.ok(waiting().length > 0)
+  const { delivered } = pushed.last.balance()
+  assert.equal(delivered, arrivals.received)
   // Junk waits a second before it comes again; all else is there at once.
   const hidden = waiting().filter(
     ({ state, untilMs, receivedMs }) => state === 'in flight' && untilMs - Number(receivedMs) > 2500,
@@ -143,6 +159,7 @@ test('a stop gives messages back at once, and the next start goes on', async () 
   assert.deepEqual(hidden, [])
   await new Command(['run', '--once', '-c', file]).ended
   assert.deepEqual(arrivals.compare(objects.flatMap(({ lines }) => lines)), { ...nothingLost, duplicated: 0 })
+  assert.equal(delivered + pushed.last.balance().delivered, arrivals.received)
 })
 
 test('a dry run receives nothing away: it tells what would be sent, and every message is there afterwards', async () => {
@@ -164,7 +181,7 @@ test('filters, redaction and envelope apply on the way; filtered records are cou
     filter: 'status >= 205 && status < 209'
     redact: [from]
     envelope: json`
-  const { s3, sqs, arrivals, config } = await world({ more })
+  const { s3, sqs, arrivals, pushed, config } = await world({ more })
   const { objects } = mixedQueue({ bucket: 'logs', objects: 9, linesEach: 20 })
   for (const { key, body } of objects) {
     s3.put(key, body)
@@ -177,6 +194,7 @@ test('filters, redaction and envelope apply on the way; filtered records are cou
   const ended = await new Command(['run', '--once', '-c', file]).ended
   assert.equal(ended.code, 0, ended.stdout)
   assert.equal(arrivals.received, 9 * 4)
+  assert.deepEqual(pushed.last.balance(), { read: 180, delivered: 36, filtered: 144, quarantined: 0 })
   const [line] = [...arrivals.types.keys()]
   const record = JSON.parse(line as string) as Record<string, unknown>
   assert.equal(record.from, '[redacted]')

@@ -8,6 +8,8 @@ import type { HealthTarget } from '../../src/health/health-checks.ts'
 import { FakeOperations } from './operations.ts'
 
 export const token = 'a-token-of-enough-length'
+/** Of the configuration, as if a component had put it into what it says. */
+export const secret = 'hunter2-hunter2'
 
 export interface Reply {
   readonly status: number
@@ -38,7 +40,8 @@ export function serverConfig(o: { readonly health?: object; readonly console?: o
 
 const body = Buffer.from('<!doctype html><title>page</title>')
 export const page: PageFiles = {
-  file: (path) => (path === '/' ? { type: 'text/html; charset=utf-8', body, gzip: body, etag: '"1"' } : undefined),
+  file: async (path) =>
+    path === '/' ? { type: 'text/html; charset=utf-8', body, gzip: body, etag: '"1"' } : undefined,
   scriptSources: ["'sha256-abc='"],
 }
 
@@ -57,7 +60,8 @@ export class ConsoleBed implements AsyncDisposable {
 
   async open(config: ServerConfig): Promise<this> {
     const { operations, log } = this
-    this.#server = await openServer({ config, operations, log, page, dependencies: () => this.targets })
+    const hide = (text: string) => text.replaceAll(secret, '[redacted]')
+    this.#server = await openServer({ config, operations, log, page, hide, dependencies: () => this.targets })
     return this
   }
 
@@ -73,11 +77,12 @@ export class ConsoleBed implements AsyncDisposable {
     return ask(this.port, path, o)
   }
 
-  /** As the page does once it has logged in: by cookie, from our own origin. */
+  /** As the page does once it has logged in: by cookie and key, from our own origin. */
   async login(): Promise<Record<string, string>> {
-    const { headers } = await this.post('/api/session', { token })
+    const { headers, text } = await this.post('/api/session', { token })
+    const { key } = JSON.parse(text) as { readonly key: string }
     const cookie = String(headers['set-cookie']).split(';')[0] as string
-    return { cookie, origin: `http://127.0.0.1:${this.port}` }
+    return { cookie, origin: `http://127.0.0.1:${this.port}`, 'x-s3-streamer-key': key }
   }
 
   post(path: string, value: unknown, headers: Record<string, string> = {}): Promise<Reply> {

@@ -50,7 +50,7 @@ export async function serve(
       health: healthConfig.parse({ address: `127.0.0.1:${port}` }),
       console: consoleConfig.parse(o.token === undefined ? {} : { token: o.token }),
     },
-    ...{ operations, dependencies: () => [], page: pageFiles(), log },
+    ...{ operations, dependencies: () => [], page: pageFiles(), hide: String, log },
   })
   return { address: `http://127.0.0.1:${port}`, operations, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() }
 }

@@ -66,10 +66,10 @@ test('the sentence at the top says that all is well, and what is wrong, worst fi
 
   await using ill = await serve('trouble')
   await using loud = await open(browser, ill.address)
-  await loud.page.getByRole('heading', { name: '1 problem, 5 warnings' }).waitFor()
+  await loud.page.getByRole('heading', { name: '2 problems, 3 warnings' }).waitFor()
   const [first = ''] = await loud.page.locator('.verdict li').allInnerTexts()
   assert.match(first, /web-logs Its state cannot be saved/)
-  assert.equal(await loud.page.getByRole('status').innerText(), '1 problem, 5 warnings')
+  assert.equal(await loud.page.getByRole('status').innerText(), '2 problems, 3 warnings')
 })
 
 test('a mismatch of the counts is loud', async () => {

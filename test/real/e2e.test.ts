@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { Installation } from '../e2e/command.ts'
+import { PushedFigures, Watch } from '../e2e/figures.ts'
 import { Arrivals, csvFormat, oddObjects } from '../e2e/odd-objects.ts'
 import { ZscalerData } from '../servers/zscaler-data.ts'
 import { startNginx } from './nginx.ts'
@@ -11,19 +12,20 @@ const [s3, nginx] = await Promise.all([startVersitygw(), startNginx()])
 const { endpoint, region, accessKeyId, secretAccessKey } = s3
 const client = new S3Client({ endpoint, region, forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } })
 const Bucket = 'weblogs'
+const pushed = await PushedFigures.open()
 const installation = new Installation({
   endpoint,
   bucket: Bucket,
   prefix: '/',
   inputs: [nginx.url, nginx.flakyUrl],
   http: '  retry:\n    min: 20ms\n    max: 500ms',
-  more: 'decode:\n  line_limit: 4MiB',
+  more: `decode:\n  line_limit: 4MiB\n${pushed.config}`,
   processing: csvFormat,
 })
 after(async () => {
   client.destroy()
   installation.remove()
-  await Promise.all([s3.stop(), nginx.stop()])
+  await Promise.all([s3.stop(), nginx.stop(), pushed[Symbol.asyncDispose]()])
 })
 
 test('from versitygw to nginx: Zscaler and odd objects, a kill -9 half-way, and every line is in the record of nginx', async (t) => {
@@ -50,11 +52,13 @@ test('from versitygw to nginx: Zscaler and odd objects, a kill -9 half-way, and 
 
   const env = { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey, AWS_REGION: region }
   const first = installation.start([], { env: { ...env, S3_STREAMER_HTTP_BATCH_LINES: '100' } })
+  const watch = new Watch(first)
   for (let size = 0; size < 4_000_000; ) {
     size = (await nginx.received()).length
     if (first.hasEnded) assert.fail(first.output.slice(-3000))
   }
   await first.kill('SIGKILL')
+  await watch.ended()
   const half = new Arrivals()
   half.take(await nginx.received(), { headers: {} })
   assert.ok(half.compare(expected).lost.length > 0, 'it was killed in the middle')
@@ -64,6 +68,9 @@ test('from versitygw to nginx: Zscaler and odd objects, a kill -9 half-way, and 
   const arrivals = new Arrivals()
   arrivals.take(await nginx.received(), { headers: {} })
   const { lost, strange, duplicated } = arrivals.compare(expected)
+  const { delivered } = pushed.last.balance()
+  assert.equal(delivered, arrivals.received - half.received)
+  assert.equal(pushed.last.sum('http_lines_sent_total'), delivered)
   t.diagnostic(`${expected.length} lines, ${lost.length} lost, ${duplicated} sent twice by the kill`)
   assert.deepEqual({ lost, strange }, { lost: [], strange: [] })
 

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Io } from '../../src/cli/program.ts'
+import type { Io } from '../../src/cli/io.ts'
 import { type S3Server, startS3 } from './s3.ts'
 import { type SftpServer, startSftp } from './sftp.ts'
 import { type Answer, runProgram } from './testbed.ts'

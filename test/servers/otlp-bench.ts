@@ -5,6 +5,9 @@ import { openOtlp } from '../../src/telemetry/otlp.ts'
 import { otlpConfig } from '../../src/telemetry/otlp-config.ts'
 import { EmbeddedOtlp } from './otlp.ts'
 
+/** As if it were a secret of the configuration. */
+export const heldBack = 'hunter2-hunter2'
+
 const table = { things_total: { kind: 'counter', unit: '{thing}', help: 'Things.' } } as const
 
 export async function otlpBench(
@@ -29,7 +32,7 @@ export async function otlpBench(
   const endpoint = `127.0.0.1:${receiver.port}`
   const config = otlpConfig.parse({ enabled: true, endpoint, protocol, export_interval: '1h', ...settings })
   const { things_total: things } = meter.bind(table, {})
-  const otlp = await openOtlp(config, { meter, log, sample })
+  const otlp = await openOtlp(config, { meter, log, sample, hide: (text) => text.replaceAll(heldBack, '[redacted]') })
   if (!otlp) throw new Error('not enabled')
   const told = (level: string) => entries.filter((entry) => entry.level === level).map(({ text }) => text)
   /** Sum of a metric of ours, of one outcome if it is given. */

@@ -1,4 +1,5 @@
 /** For tests of `s3_sqs`: the servers of a bucket and its queue, whose clock stands until it is moved, and what reads from them. */
+import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -143,8 +144,15 @@ export class Consumer {
 
   async stop(): Promise<void> {
     await this.unfollow().catch(() => undefined)
+    this.#assertBalance()
     await this.source?.[Symbol.asyncDispose]()
     await this.ledger?.[Symbol.asyncDispose]()
+  }
+
+  /** Whatever was done to it: no message has two ends. One that is left to its visibility timeout has none. */
+  #assertBalance(): void {
+    const { received = 0, deleted = 0, released = 0, lost = 0, held = 0 } = this.source?.figures ?? {}
+    assert.ok(received >= deleted + released + lost + held, 'a message is counted twice')
   }
 
   /** As a killed process: nothing it says reaches the queue any more, and nothing is saved. */

@@ -2,7 +2,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type ExitCode, type Io, program } from '../../src/cli/program.ts'
+import type { ExitCode, Io } from '../../src/cli/io.ts'
+import { program } from '../../src/cli/program.ts'
 import { type HttpInput, startHttpInput } from './http-input.ts'
 import { type S3Server, startS3 } from './s3.ts'
 

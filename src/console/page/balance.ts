@@ -1,11 +1,10 @@
 /** Where every record went that was read: the proof that nothing is lost, as a bar and as a sum. */
 import type { VNode } from 'preact'
-import { count } from '../../telemetry/figures.ts'
+import { count, counted } from '../../telemetry/figures.ts'
 import type { PipelineSnapshot } from '../snapshot.ts'
 import { unaccounted } from '../verdict.ts'
 import { html } from './html.ts'
 import { pill } from './marks.ts'
-import { counted } from './text.ts'
 
 export function balance(pipeline: PipelineSnapshot): VNode {
   return pipeline.sends === 'objects' ? ofObjects(pipeline) : ofRecords(pipeline)

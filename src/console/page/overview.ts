@@ -1,5 +1,6 @@
 /** At a glance: is all well, and how does each pipeline do. */
 import type { VNode } from 'preact'
+import { counted } from '../../telemetry/figures.ts'
 import type { Snapshot } from '../snapshot.ts'
 import type { Finding, Verdict } from '../verdict.ts'
 import { type History, inSum } from './history.ts'
@@ -8,7 +9,7 @@ import { mark } from './marks.ts'
 import { PipelineList } from './pipeline-list.ts'
 import { charts, PipelinePanel } from './pipeline-panel.ts'
 import { address } from './route.ts'
-import { counted, visible } from './text.ts'
+import { visible } from './text.ts'
 
 /** With more pipelines than this, each is one line first. */
 const panelsAtOnce = 3

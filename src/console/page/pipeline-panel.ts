@@ -1,7 +1,7 @@
 /** Everything about one pipeline. */
 import type { VNode } from 'preact'
 import { useState } from 'preact/hooks'
-import { count, fileSize } from '../../telemetry/figures.ts'
+import { count, counted, fileSize } from '../../telemetry/figures.ts'
 import type { DependencySnapshot, PipelineSnapshot, UnderWaySnapshot } from '../snapshot.ts'
 import { lateSeconds } from '../verdict.ts'
 import { balance } from './balance.ts'
@@ -11,7 +11,7 @@ import { type Content, element, html } from './html.ts'
 import { bar, dependencyPill, key, pipelinePill, time } from './marks.ts'
 import { address } from './route.ts'
 import { type Column, table } from './table.ts'
-import { byteRate, compact, counted, duration, rate, visible } from './text.ts'
+import { byteRate, compact, duration, rate, visible } from './text.ts'
 
 const underWayAtOnce = 5
 

@@ -1,6 +1,6 @@
 /** One entry of the quarantine, and what can be done with some or all of them. */
 import type { VNode } from 'preact'
-import { fileSize } from '../../telemetry/figures.ts'
+import { counted, fileSize } from '../../telemetry/figures.ts'
 import type { PipelineSnapshot, QuarantineSnapshot } from '../snapshot.ts'
 import { trouble } from './choice.ts'
 import { Dialog } from './dialog.ts'
@@ -9,7 +9,7 @@ import { useListing } from './listing.ts'
 import { time } from './marks.ts'
 import type { Action, Operator } from './operator.ts'
 import { requests } from './requests.ts'
-import { counted, quoted, visible } from './text.ts'
+import { quoted, visible } from './text.ts'
 
 const entryCount = (n: number) => counted(n, 'entry', 'entries')
 

@@ -1,7 +1,7 @@
 /** What could not be delivered: why, and trying it again or giving it up. */
 import type { VNode } from 'preact'
 import { useState } from 'preact/hooks'
-import { count } from '../../telemetry/figures.ts'
+import { count, counted } from '../../telemetry/figures.ts'
 import type { QuarantineSnapshot, Snapshot } from '../snapshot.ts'
 import { PipelineChoice, trouble } from './choice.ts'
 import { element, html } from './html.ts'
@@ -11,7 +11,7 @@ import type { Operator } from './operator.ts'
 import { dropEntries, EntryDialog, requeueAll, requeueEntries } from './quarantine-entry.ts'
 import { requests } from './requests.ts'
 import { type Column, table } from './table.ts'
-import { counted, visible } from './text.ts'
+import { visible } from './text.ts'
 
 /** As many as one answer holds. */
 const limit = 1000

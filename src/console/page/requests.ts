@@ -36,12 +36,40 @@ interface Listing {
 
 type Query = Readonly<Record<string, string | number | undefined>>
 
+/** Of our session: scripts of other ports of this host, which are sent the cookie, cannot read it. */
+const keyName = 's3-streamer-key'
+
+function sessionKey(): string | undefined {
+  try {
+    return localStorage.getItem(keyName) ?? undefined
+  } catch {
+    // The reader allows no storage: then the key is as long-lived as the page.
+    return keptKey
+  }
+}
+
+let keptKey: string | undefined
+
+function keepKey(key: string | undefined): void {
+  keptKey = key
+  try {
+    if (key === undefined) localStorage.removeItem(keyName)
+    else localStorage.setItem(keyName, key)
+  } catch {
+    // As above.
+  }
+}
+
 async function ask(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<Response> {
   let response: Response
+  const key = sessionKey()
   try {
     response = await fetch(path, {
       method,
-      headers: body === undefined ? {} : { 'content-type': 'application/json' },
+      headers: {
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(key === undefined ? {} : { 'x-s3-streamer-key': key }),
+      },
       body: body === undefined ? null : JSON.stringify(body),
       credentials: 'same-origin',
     })
@@ -85,8 +113,16 @@ async function post<T>(path: string, body: unknown): Promise<T> {
 
 export const requests = {
   session: () => get<Session>('api/session'),
-  signIn: (token: string) => post<Session>('api/session', { token }),
-  signOut: async () => (await ask('DELETE', 'api/session')).json() as Promise<Session>,
+  signIn: async (token: string) => {
+    const { key, ...session } = await post<Session & { readonly key?: string }>('api/session', { token })
+    keepKey(key)
+    return session
+  },
+  signOut: async () => {
+    const left = (await (await ask('DELETE', 'api/session')).json()) as Session
+    keepKey(undefined)
+    return left
+  },
   status: () => get<Snapshot>('api/status'),
   series: () => get<SeriesSnapshot>('api/series'),
   config: async () => (await ask('GET', 'api/config')).text(),

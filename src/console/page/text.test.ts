@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { counted, duration, localTime, quoted, rate, shortened, visible } from './text.ts'
+import { duration, localTime, quoted, rate, shortened, visible } from './text.ts'
 
 test('a key shows its control characters instead of obeying them', () => {
   assert.equal(visible('a\nb\u202Egpj.exe\u200B\u0000\u2028'), 'a‹U+000A›b‹U+202E›gpj.exe‹U+200B›‹U+0000›‹U+2028›')
@@ -48,8 +48,4 @@ test('commands to copy are safe in a shell', () => {
     "''",
     "'$(x)'",
   ])
-})
-
-test('one is one', () => {
-  assert.deepEqual([counted(1, 'entry', 'entries'), counted(1200, 'entry', 'entries')], ['1 entry', '1,200 entries'])
 })
