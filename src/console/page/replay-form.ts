@@ -42,9 +42,9 @@ export function ReplayForm(o: {
       ? 'Give both times.'
       : request.fromMs >= request.toMs
         ? 'It must begin before it ends.'
-        : request.bytesPerSecond > 0
+        : request.bytesPerSecond >= 100_000
           ? undefined
-          : 'Give a rate above 0.'
+          : 'Give a rate of 0.1 MB a second at least.'
   const command = fault === undefined ? commandOf(request, snapshot.config.file) : undefined
   const look = () =>
     operator.act({
