@@ -23,7 +23,9 @@ import { figuresOf, RecentFigures } from './recent-figures.ts'
 import type { RunningPipeline } from './running-pipeline.ts'
 import type { Streamer } from './streamer.ts'
 
+/** Objects under way that are shown of all pipelines, and of each at least. */
 const shownUnderWay = 100
+const shownOfEach = 10
 const shownReplays = 5
 /** A preview of quarantined records. */
 const previewBytes = 16_384
@@ -90,6 +92,7 @@ export class Look implements Looking {
     const value = (metric: string) => figures.get(metric) ?? 0
     const objects = Object.fromEntries(outcomes.map(({ labels, value }) => [labels.outcome, value]))
     const underWay = [...flow.underWay]
+    const shown = Math.max(shownOfEach, Math.floor(shownUnderWay / this.#streamer.pipelines.length))
     const settled = Object.values(flow.totals.objects).reduce((sum, n) => sum + n, 0)
     const { bytes, savedMs, error: saveError, failed, quarantine } = isOpen ? ledger.health : closedLedger
     return {
@@ -113,7 +116,7 @@ export class Look implements Looking {
         ...sink.dependencies.map((one) => dependencyOf('sink', one)),
       ],
       ledger: { bytes, savedMs, error: saveError, failed, quarantine },
-      underWay: underWay.slice(0, shownUnderWay).map(({ object, startedMs, records, bytes, totalBytes }) => ({
+      underWay: underWay.slice(0, shown).map(({ object, startedMs, records, bytes, totalBytes }) => ({
         ...{ id: object.id, key: object.key, startedMs, timeMs: object.timeMs, size: object.size },
         ...{ records, bytes, totalBytes, isReplay: source.replaying?.has(object.id) ?? false },
       })),

@@ -39,10 +39,10 @@ test('a pipeline that does not run is started again, though its configuration is
 
 test('sections of the whole file have marks of their own', () => {
   const plain = marksOf(load(pipeline('a')))
-  const logging = marksOf(load(pipeline('a'), 'logging: { level: debug }\n'))
-  assert.notEqual(plain.logging, logging.logging)
-  assert.equal(plain.server, logging.server)
-  assert.deepEqual(plain.pipelines, logging.pipelines)
+  const exported = marksOf(load(pipeline('a'), 'otlp: { enabled: true }\n'))
+  assert.notEqual(plain.otlp, exported.otlp)
+  assert.equal(plain.server, exported.server)
+  assert.deepEqual(plain.pipelines, exported.pipelines)
   const token = (word: string) => marksOf(load(pipeline('a'), `console: { token: ${word.repeat(20)} }\n`)).server
   assert.notEqual(token('a'), token('b'))
 })

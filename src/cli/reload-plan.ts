@@ -8,16 +8,14 @@ export interface Marks {
   readonly otlp: string
   readonly pushgateway: string
   readonly server: string
-  readonly logging: string
 }
 
-export function marksOf({ pipelines, otlp, pushgateway, health, console, logging }: LoadedConfig): Marks {
+export function marksOf({ pipelines, otlp, pushgateway, health, console }: LoadedConfig): Marks {
   return {
     pipelines: new Map(pipelines.map((pipeline) => [pipeline.name, fingerprint(pipeline)])),
     otlp: fingerprint(otlp),
     pushgateway: fingerprint(pushgateway),
     server: fingerprint({ health, console }),
-    logging: fingerprint(logging),
   }
 }
 

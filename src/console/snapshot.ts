@@ -86,7 +86,7 @@ export interface PipelineSnapshot {
     readonly failed: number
     readonly quarantine: number
   }
-  /** At most 100 of them. */
+  /** The first of them: 100 of all pipelines together, or 10 of each. */
   readonly underWay: readonly UnderWaySnapshot[]
   readonly underWayCount: number
   /** Those that are not over, and the last few that are. */

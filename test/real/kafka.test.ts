@@ -127,11 +127,11 @@ test('check tells of wrong passwords, missing topics and the wrong kind of liste
   const { username } = kafka.user
   const wrong = { username, password: 'not-this' }
   const mistakes: ReadonlyArray<readonly [string, RegExp]> = [
-    [login('scram-sha-256', wrong), /SASL_AUTHENTICATION_FAILED.*\(check auth\.username and auth\.password\)/],
-    [login('plain', wrong), /SASL_AUTHENTICATION_FAILED.*\(check auth\.username and auth\.password\)/],
+    [login('scram-sha-256', wrong), /SASL_AUTHENTICATION_FAILED.*\n +→ check auth\.username and auth\.password/],
+    [login('plain', wrong), /SASL_AUTHENTICATION_FAILED.*\n +→ check auth\.username and auth\.password/],
     [`brokers: ["${kafka.address}"]`, /cannot find topic mistaken: UNKNOWN_TOPIC_OR_PARTITION/],
     [`brokers: ["${kafka.address}"], tls: {}`, /cannot connect to broker .*tls/i],
-    [`brokers: ["${kafka.tlsAddress}"], tls: {}`, /cannot connect to broker .*\(set tls\.ca_file to the authority/],
+    [`brokers: ["${kafka.tlsAddress}"], tls: {}`, /cannot connect to broker .*\n +→ set tls\.ca_file to the authority/],
     [`brokers: ["${kafka.tlsAddress}"]`, /does the listener want TLS\? then give the sink a `tls` block/],
     [`brokers: ["${kafka.saslAddress}"]`, /does the listener want a login\? then set auth/],
   ]
@@ -139,7 +139,7 @@ test('check tells of wrong passwords, missing topics and the wrong kind of liste
   for (const [keys, words] of mistakes) {
     const { start } = await source.installation('mistaken', `{ type: kafka, topic: mistaken, ${keys} }`)
     const { code, stdout } = await start('check').ended
-    const failed = stdout.split('\n').filter((line) => line.startsWith('FAILED'))
+    const failed = stdout.split('\n').filter((line) => /^(FAILED| +→)/.test(line))
     assert.equal(code, 3, stdout)
     assert.match(failed.join('\n'), words)
     assert.ok(!stdout.includes(wrong.password))
