@@ -52,7 +52,9 @@ export async function watchedTable({ folder, objects, rounds, say }: WatchedBenc
   const usages = watches.map((): Usage[] => [])
   try {
     for (let round = 0; round < rounds; round += 1)
-      for (const [i, watch] of watches.entries()) {
+      // Whoever comes first in a round may find the machine in another state: each does in its turn.
+      for (const i of watches.map((_, n) => (n + round) % watches.length)) {
+        const watch = watches[i] as Watch
         const file = join(folder, `watched-${round}-${i}.yaml`)
         writeFileSync(
           file,
@@ -85,7 +87,10 @@ otlp: ${watch.otlp}
     median(runs.map((usage) => figures(usage, servers.served.bytes).cpuSecondsPerGb))
   for (const [i, { title }] of watches.entries()) {
     const runs = usages[i] ?? []
-    const ratio = cost(runs) / cost(usages[0] ?? [])
+    // Of each round by itself: what changes on the machine meanwhile is in both.
+    const ratio = median(
+      runs.map(({ cpuSeconds }, round) => cpuSeconds / (usages[0]?.[round]?.cpuSeconds ?? Number.NaN)),
+    )
     const speed = median(runs.map((usage) => figures(usage, servers.served.bytes).mbPerSecond))
     const rss = Math.max(...runs.map(({ peakRssBytes }) => peakRssBytes))
     say(`| ${title} | ${cost(runs).toFixed(2)} | ${ratio.toFixed(3)} | ${Math.round(speed)} | ${fileSize(rss)} |`)
