@@ -1,4 +1,5 @@
-import { type SourceHarness, sourceConformance } from '../../test/conformance/source.ts'
+import { sourceConformance } from '../../test/conformance/source.ts'
+import type { SourceHarness } from '../../test/conformance/source-harness.ts'
 import { denied, FileBed, hang, untilListed, withObjects } from '../../test/servers/file-bed.ts'
 
 sourceConformance('directory', async (): Promise<SourceHarness> => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { linkSync, mkdirSync, writeFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { finish } from '../../test/conformance/source.ts'
+import { finish } from '../../test/conformance/source-harness.ts'
 import { denied, unavailable, withFiles } from '../../test/servers/file-bed.ts'
 import { StreamError } from '../core/errors.ts'
 import { AfterActions } from './file-after.ts'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { bytesOf, finish } from '../../test/conformance/source.ts'
+import { bytesOf, finish } from '../../test/conformance/source-harness.ts'
 import { failsWith, withFiles } from '../../test/servers/file-bed.ts'
 import type { FileObject } from './file-object.ts'
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { bytesOf } from '../../test/conformance/source.ts'
+import { bytesOf } from '../../test/conformance/source-harness.ts'
 import { eventBridge, s3Event } from '../../test/servers/s3-events.ts'
 import { until, within } from '../../test/servers/s3-sqs-bed.ts'
 import { permanentRedirect, s3Errors } from '../../test/servers/s3-wire.ts'

@@ -1,4 +1,5 @@
-import { type SourceHarness, sourceConformance } from '../../test/conformance/source.ts'
+import { sourceConformance } from '../../test/conformance/source.ts'
+import type { SourceHarness } from '../../test/conformance/source-harness.ts'
 import { type Consumer, openBed, type SqsBed, until } from '../../test/servers/s3-sqs-bed.ts'
 import type { Source } from '../core/component.ts'
 

@@ -1,12 +1,10 @@
 /** What every source must hold of reading a time range again. Called by the suite of sources. */
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
 import type { ListedObject, ReplayRange, Source } from '../../src/core/component.ts'
 import { nothingCounted } from '../../src/core/delivery.ts'
 import { StreamError } from '../../src/core/errors.ts'
-import { bytesOf, finish, type SourceHarness, scanOnce } from './source.ts'
+import { bytesOf, finish, keysOf, live, nameOf, runOf, type SourceHarness, scanOnce } from './source-harness.ts'
 
-const live = { signal: new AbortController().signal }
 const whole: ReplayRange = { fromMs: 0, toMs: Number.MAX_SAFE_INTEGER, prefix: '' }
 
 async function rangeOf(source: Source, range: Partial<ReplayRange> = {}, o = live): Promise<ListedObject[]> {
@@ -15,20 +13,10 @@ async function rangeOf(source: Source, range: Partial<ReplayRange> = {}, o = liv
   return given
 }
 
-const nameOf = ({ path, key }: ListedObject) => path ?? key
-const names = (objects: readonly ListedObject[]) => objects.map(nameOf).toSorted()
 const ids = (objects: readonly ListedObject[]) => objects.map(({ id }) => id).toSorted()
 
 export function replayedConformance(name: string, make: () => Promise<SourceHarness>): void {
-  const run = (title: string, body: (harness: SourceHarness) => Promise<void>) =>
-    test(`${name}, replayed: ${title}`, { timeout: 30_000 }, async () => {
-      const harness = await make()
-      try {
-        await body(harness)
-      } finally {
-        await harness.close()
-      }
-    })
+  const run = runOf(`${name}, replayed`, make)
 
   /** Three objects, all of them done. */
   async function settled(harness: SourceHarness) {
@@ -44,7 +32,7 @@ export function replayedConformance(name: string, make: () => Promise<SourceHarn
     const before = JSON.stringify([ledger.horizon, ledger.totals, ledger.objects()])
     const again = await rangeOf(source)
     assert.deepEqual(ids(again), ids(given))
-    assert.deepEqual(names(again), ['a', 'ab', 'c'])
+    assert.deepEqual(keysOf(again), ['a', 'ab', 'c'])
     for (const object of again) {
       const { size } = given.find(({ id }) => id === object.id) ?? assert.fail()
       assert.equal(object.size, size ?? object.size)
@@ -64,8 +52,8 @@ export function replayedConformance(name: string, make: () => Promise<SourceHarn
       const until = await rangeOf(source, { toMs: timeMs })
       assert.deepEqual(ids(until), ids(all.filter((object) => object.timeMs < timeMs)))
     }
-    assert.deepEqual(names(await rangeOf(source, { prefix: 'a' })), ['a', 'ab'])
-    assert.deepEqual(names(await rangeOf(source, { prefix: 'ab' })), ['ab'])
+    assert.deepEqual(keysOf(await rangeOf(source, { prefix: 'a' })), ['a', 'ab'])
+    assert.deepEqual(keysOf(await rangeOf(source, { prefix: 'ab' })), ['ab'])
   })
 
   run('what is told as finished that the source did not give does no harm to what it gives', async (harness) => {

@@ -1,101 +1,29 @@
 /** What every source must hold. Called by the test of each with a harness that starts its store. */
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
-import fc from 'fast-check'
-import type { ListedObject, ObjectPart, Outcome, Source } from '../../src/core/component.ts'
-import { nothingCounted, startOfObject } from '../../src/core/delivery.ts'
-import { StreamError } from '../../src/core/errors.ts'
-import type { Ledger } from '../../src/ledger/ledger.ts'
+import type { ListedObject } from '../../src/core/component.ts'
+import { nothingCounted } from '../../src/core/delivery.ts'
 import { replayedConformance } from './replayed.ts'
-
-export interface SourceHarness {
-  /** The next start: the source and the ledger of the last one are closed, with `killed` without saving. */
-  start(how?: 'stopped' | 'killed'): Promise<{ readonly source: Source; readonly ledger: Ledger }>
-  /** An object arrives, or replaces the one with its key, and the source can know. */
-  put(key: string, body: Buffer): void
-  remove(key: string): void
-  /** From now on the store takes requests for what there is to read, or for bytes, and does not answer to the end. */
-  stall(what: 'lists' | 'reads'): void
-  /** From now on the store refuses the credentials. */
-  deny(): void
-  /** Everything the store holds, to see what `check` did. */
-  content(): unknown
-  /** So much time passes that a failed object is due again. */
-  later(): void | Promise<void>
-  /** False if it gives out what there is, but never says that this was all. */
-  readonly completes?: boolean
-  /** True if a replay is listed where neither `stall` nor `deny` reaches. */
-  readonly replaysElsewhere?: boolean
-  close(): Promise<void>
-}
-
-const never = new AbortController().signal
-const live = { signal: never }
-
-/** What one scan gives out; nothing of it is finished. */
-export async function scanOnce(source: Source, o: { soft?: AbortSignal } = {}): Promise<ListedObject[]> {
-  const given: ListedObject[] = []
-  for await (const object of source.objects({ soft: o.soft ?? never, hard: never, once: true })) given.push(object)
-  return given
-}
-
-export async function bytesOf(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
-  const read: Buffer[] = []
-  for await (const chunk of chunks) read.push(chunk)
-  return Buffer.concat(read)
-}
-
-async function drain(objects: AsyncIterable<unknown>): Promise<void> {
-  for await (const _ of objects);
-}
-
-async function collected<T>(all: AsyncIterable<T>): Promise<T[]> {
-  const list: T[] = []
-  for await (const one of all) list.push(one)
-  return list
-}
-
-/** Settles an object as the engine does. */
-export function finish(
-  { source, ledger }: { readonly source: Source; readonly ledger: Ledger },
-  object: ListedObject,
-  outcome: Outcome = 'done',
-): void {
-  ledger.begin(object)
-  const where = { position: startOfObject, counts: nothingCounted }
-  if (outcome === 'stopped') ledger.suspend(object.id)
-  else ledger.settle(object.id, outcome, { ...where, timeMs: object.timeMs, reason: 'because' })
-  source.finished(object, outcome, nothingCounted)
-}
-
-/** The key that it was put with: a source of files has the folder it reads in front of it. */
-const nameOf = ({ path, key }: ListedObject) => path ?? key
-const keysOf = (objects: readonly ListedObject[]) => objects.map(nameOf).toSorted()
-const failsWith = (code: string) => (error: unknown) => error instanceof StreamError && error.code === code
-
-/** Parts of the sizes given, over and over, up to the end. */
-function partsOf(total: number, sizes: readonly number[]): ObjectPart[] {
-  const parts: ObjectPart[] = []
-  for (let offset = 0; offset < total; ) {
-    const bytes = Math.min(sizes[parts.length % sizes.length] as number, total - offset)
-    parts.push({ number: parts.length + 1, offset, bytes })
-    offset += bytes
-  }
-  return parts
-}
+import {
+  bytesOf,
+  failsWith,
+  finish,
+  keysOf,
+  live,
+  nameOf,
+  never,
+  runOf,
+  type SourceHarness,
+  scanOnce,
+} from './source-harness.ts'
+import { partsConformance } from './source-parts.ts'
+import { seenConformance } from './source-seen.ts'
 
 export function sourceConformance(name: string, make: () => Promise<SourceHarness>): void {
   replayedConformance(name, make)
-  const run = (title: string, body: (harness: SourceHarness) => Promise<void>) =>
-    test(`${name}: ${title}`, { timeout: 30_000 }, async () => {
-      const harness = await make()
-      try {
-        await body(harness)
-      } finally {
-        await harness.close()
-      }
-    })
+  const run = runOf(name, make)
   const bodies = new Map(['a', 'b', 'c', 'd', 'e'].map((key) => [key, Buffer.from(`content of ${key}`)]))
+  partsConformance(run)
+  seenConformance(run, bodies)
 
   run('every object is given out once, with its bytes', async (harness) => {
     for (const [key, body] of bodies) harness.put(key, body)
@@ -289,205 +217,6 @@ export function sourceConformance(name: string, make: () => Promise<SourceHarnes
       }
     }
     assert.deepEqual(await bytesOf(source.open(object, 0, live)), body)
-  })
-
-  run('confirm gives the size, and a copy learns that the object was replaced or is gone', async (harness) => {
-    for (const name of ['a', 'b', 'c']) harness.put(name, Buffer.from('old'))
-    const { source } = await harness.start()
-    const [first, second, third] = (await scanOnce(source)).toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))
-    assert.ok(first && second && third)
-    for (const object of [first, second, third, first]) assert.equal(await source.confirm(object, live), 3)
-    harness.put('a', Buffer.from('new'))
-    harness.remove('b')
-    // Where reading is pinned to the version, there is no need to ask: it is the reading that fails.
-    const copy = async (object: ListedObject) => {
-      await source.confirm(object, live)
-      await source.fill(object, 0, Buffer.alloc(3), live)
-    }
-    await assert.rejects(copy(first), failsWith('source.replaced'))
-    await assert.rejects(copy(second), failsWith('source.vanished'))
-    assert.equal(await source.confirm(third, live), 3)
-  })
-
-  run('parts of any sizes, read at the same time, are the bytes of the object', async (harness) => {
-    const body = Buffer.from(Array.from({ length: 5000 }, (_, i) => (i * 31) % 251))
-    harness.put('a', body)
-    const { source } = await harness.start()
-    const [object] = await scanOnce(source)
-    assert.ok(object)
-    assert.equal(await source.confirm(object, live), body.length)
-    const sizes = fc.array(fc.integer({ min: 1, max: 3000 }), { minLength: 1, maxLength: 12 })
-    await fc.assert(
-      fc.asyncProperty(sizes, async (given) => {
-        const read = Buffer.alloc(body.length, 0xff)
-        const fills = partsOf(body.length, given).map(({ offset, bytes }) =>
-          source.fill(object, offset, read.subarray(offset, offset + bytes), live),
-        )
-        await Promise.all(fills)
-        assert.deepEqual(read, body)
-      }),
-      { numRuns: 15 },
-    )
-    assert.equal(await source.confirm(object, live), body.length)
-  })
-
-  run('an empty object has one part, which is empty', async (harness) => {
-    harness.put('empty', Buffer.alloc(0))
-    const { source } = await harness.start()
-    const [object] = await scanOnce(source)
-    assert.ok(object)
-    assert.equal(await source.confirm(object, live), 0)
-    await source.fill(object, 0, Buffer.alloc(0), live)
-  })
-
-  run('a part that reaches beyond the end is refused, never filled short', async (harness) => {
-    harness.put('a', Buffer.from('0123456789'))
-    const { source } = await harness.start()
-    const [object] = await scanOnce(source)
-    assert.ok(object)
-    await source.confirm(object, live)
-    await assert.rejects(source.fill(object, 8, Buffer.alloc(5), live), failsWith('source.short_body'))
-    const into = Buffer.alloc(2)
-    await source.fill(object, 8, into, live)
-    assert.equal(into.toString(), '89')
-  })
-
-  run('parts of an object that was replaced are never taken for it', async (harness) => {
-    harness.put('a', Buffer.from('old and long'))
-    const { source } = await harness.start()
-    const [object] = await scanOnce(source)
-    assert.ok(object)
-    await source.confirm(object, live)
-    const into = Buffer.alloc(6)
-    await source.fill(object, 0, into, live)
-    harness.put('a', Buffer.from('NEW AND LONG'))
-    const rest = Buffer.alloc(6)
-    const refused = await source.fill(object, 6, rest, live).catch((error: unknown) => error)
-    // The version that was listed may still be read, where it is still open; the other must not be.
-    if (refused === undefined) await assert.rejects(source.confirm(object, live), failsWith('source.replaced'))
-    else assert.ok(failsWith('source.replaced')(refused), String(refused))
-  })
-
-  run('a hard stop while a part is read ends it with a throw', async (harness) => {
-    const body = Buffer.alloc(3 * 2 ** 20, 'x')
-    harness.put('a', body)
-    const { source } = await harness.start()
-    const [object] = await scanOnce(source)
-    assert.ok(object)
-    await source.confirm(object, live)
-    harness.stall('reads')
-    const hard = new AbortController()
-    setTimeout(() => hard.abort(new Error('stop')), 50)
-    await assert.rejects(source.fill(object, 0, Buffer.alloc(body.length), { signal: hard.signal }))
-    await assert.rejects(source.fill(object, 0, Buffer.alloc(body.length), { signal: hard.signal }))
-  })
-
-  run('an object is found by its key', async (harness) => {
-    harness.put('a', Buffer.from('x'))
-    const { source } = await harness.start()
-    const found = await source.find('a', { ...live, bucket: 'b' })
-    const [listed] = await scanOnce(source)
-    assert.deepEqual([found.id, found.size], [listed?.id, 1])
-    await assert.rejects(source.find('none', { ...live, bucket: 'b' }), failsWith('source.vanished'))
-  })
-
-  run('check changes nothing', async (harness) => {
-    harness.put('a', Buffer.from('x'))
-    const { source, ledger } = await harness.start()
-    const before = harness.content()
-    await source.check(live)
-    assert.deepEqual(harness.content(), before)
-    assert.deepEqual(ledger.objects(), [])
-    assert.deepEqual(keysOf(await scanOnce(source)), ['a'])
-  })
-
-  run('check says what the operator must change', async (harness) => {
-    harness.put('a', Buffer.from('x'))
-    const { source } = await harness.start()
-    harness.deny()
-    await assert.rejects(source.check(live), (error) => {
-      assert.ok(error instanceof StreamError && error.kind === 'config', String(error))
-      assert.match(error.message, /^cannot \w+ .*:.*\(.+\)$/)
-      return true
-    })
-  })
-
-  run('examine tells what is there and changes nothing', async (harness) => {
-    harness.put('a', Buffer.from('x'))
-    const { source, ledger } = await harness.start()
-    const before = harness.content()
-    const findings = await collected(source.examine(live))
-    assert.deepEqual(
-      findings.filter(({ level }) => level === 'problem'),
-      [],
-    )
-    assert.ok(findings.some(({ level }) => level === 'ok'))
-    assert.deepEqual(harness.content(), before)
-    assert.deepEqual(ledger.objects(), [])
-    assert.deepEqual(keysOf(await scanOnce(source)), ['a'])
-  })
-
-  run('examine tells what the operator must change, and throws nothing but an abort', async (harness) => {
-    harness.put('a', Buffer.from('x'))
-    const { source } = await harness.start()
-    harness.deny()
-    const problems = (await collected(source.examine(live))).filter(({ level }) => level === 'problem')
-    assert.ok(problems.length > 0)
-    for (const { text, advice } of problems) assert.ok(text !== '' && advice, text)
-    const stopped = AbortSignal.abort(new Error('stop'))
-    await assert.rejects(collected(source.examine({ signal: stopped })))
-  })
-
-  run(
-    'what it depends on is unused, up, then failing, as its use shows; a probe changes nothing of that',
-    async (harness) => {
-      harness.put('a', Buffer.from('x'))
-      const started = await harness.start()
-      const { source } = started
-      const states = () => source.dependencies.map(({ state }) => state)
-      const names = source.dependencies.map(({ name }) => name)
-      assert.ok(names.length > 0 && new Set(names).size === names.length)
-      for (const dependency of source.dependencies) await dependency.probe(live)
-      assert.ok(
-        states().every((state) => state === 'unused'),
-        String(states()),
-      )
-      for (const object of await scanOnce(source)) {
-        await bytesOf(source.open(object, 0, live))
-        finish(started, object)
-      }
-      assert.ok(
-        states().every((state) => state === 'up'),
-        String(states()),
-      )
-      // What it still has to say to the store is said.
-      await harness.later()
-      harness.deny()
-      const soft = new AbortController()
-      const scanning = drain(source.objects({ soft: soft.signal, hard: never, once: false }))
-      while (states().every((state) => state === 'up')) await new Promise((resolve) => setTimeout(resolve, 2))
-      const [failing] = source.dependencies.filter(({ state }) => state === 'failing')
-      assert.match(failing?.error ?? '', /^cannot \w+ .*:/)
-      assert.ok((failing?.sinceMs ?? 0) > 0)
-      soft.abort(new Error('stop'))
-      await scanning
-    },
-  )
-
-  run('the oldest that waits to be given out is known, and nothing waits when all was given', async (harness) => {
-    for (const [key, body] of bodies) harness.put(key, body)
-    const { source } = await harness.start()
-    assert.equal(source.oldestWaitingMs, undefined)
-    const objects = source.objects({ soft: never, hard: never, once: true })
-    const waited: Array<number | undefined> = []
-    const times: number[] = []
-    for await (const { timeMs } of objects) {
-      times.push(timeMs)
-      waited.push(source.oldestWaitingMs)
-    }
-    assert.ok(waited.some((ms) => ms !== undefined && times.includes(ms)))
-    assert.equal(waited.at(-1), undefined)
-    assert.equal(source.oldestWaitingMs, undefined)
   })
 
   run('disposing twice is harmless', async (harness) => {

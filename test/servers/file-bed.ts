@@ -13,7 +13,7 @@ import type { FileEntry, FileFacts, FileStore, OpenFile } from '../../src/source
 import { LocalStore } from '../../src/sources/local-store.ts'
 import { MemoryMeter } from '../../src/telemetry/meter.ts'
 import { testContext } from '../conformance/sink.ts'
-import { finish, scanOnce } from '../conformance/source.ts'
+import { finish, scanOnce } from '../conformance/source-harness.ts'
 
 type Call = 'resolve' | 'list' | 'stat' | 'open' | 'read' | 'remove' | 'move'
 
